@@ -1,0 +1,1 @@
+"""Surrogates, acquisition, policies, stopping, and the loop that joins them."""

@@ -1,0 +1,95 @@
+"""One family of errors, each named for the condition that raised it.
+
+An error crosses the control channel as its class name and its message, so the client
+raises the same class that the instrument raised; `error_named` finds it again. A message
+says what was asked, what was found and what to do.
+"""
+
+from __future__ import annotations
+
+
+class BeamloopError(Exception):
+    """Anything beamloop refuses or cannot do."""
+
+
+class LimitRefused(BeamloopError):
+    """A command would leave the limits; nothing was moved or exposed."""
+
+
+class UnknownName(BeamloopError):
+    """A parameter, detector, plugin or key that does not exist was named."""
+
+
+class PlanInvalid(BeamloopError):
+    """A plan is malformed before any limit is looked at."""
+
+
+class SettingsInvalid(BeamloopError):
+    """A configuration or experiment file has a wrong key or value."""
+
+
+class LeaseHeld(BeamloopError):
+    """Somebody else holds the lease on the instrument, or the caller holds none."""
+
+
+class NotArmed(BeamloopError):
+    """The instrument was stopped; it needs a new arming before it exposes again."""
+
+
+class BeamBlanked(BeamloopError):
+    """The beam was blanked while an acquisition needed it."""
+
+
+class NotRecorded(BeamloopError):
+    """A recording was asked for a position or detector that it does not hold."""
+
+
+class RecordingUnreadable(BeamloopError):
+    """A file is missing, truncated, corrupt or of a kind that cannot be replayed."""
+
+
+class OutputExists(BeamloopError):
+    """The output is already there; beamloop never overwrites a run."""
+
+
+class InstrumentUnreachable(BeamloopError):
+    """No answer came from an instrument within the stated time."""
+
+
+class DriverFailed(BeamloopError):
+    """The instrument's driver raised, died or stopped answering."""
+
+
+class ProtocolMismatch(BeamloopError):
+    """The two sides speak versions that do not fit."""
+
+
+class WireInvalid(BeamloopError):
+    """Bytes from the data channel are not a message of this protocol."""
+
+
+class FrameShapeWrong(BeamloopError):
+    """Frames do not have the shape or dtype that their scan header announced."""
+
+
+class ChannelClosed(BeamloopError):
+    """The data channel was closed while frames were expected."""
+
+
+class ScanIncomplete(BeamloopError):
+    """A scan ended with fewer frames than its header announced."""
+
+
+class NotEnoughData(BeamloopError):
+    """A result was asked for before there was data to support it."""
+
+
+def error_named(name: str) -> type[BeamloopError]:
+    """Return the error class of this name, or `BeamloopError` for a name unknown here.
+
+    >>> error_named("LimitRefused").__name__
+    'LimitRefused'
+    """
+    found = globals().get(name)
+    is_ours = isinstance(found, type) and issubclass(found, BeamloopError)
+    return found if is_ours else BeamloopError

@@ -1,0 +1,136 @@
+"""How an instrument describes itself, so that a client can show it and stay within it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import PositiveFloat
+
+from .errors import UnknownName
+from .frozen import Frozen
+from .nearest import nearest
+from .plan import Region
+from .signal import Axis
+
+
+class Parameter(Frozen):
+    """One thing about the instrument that has a value.
+
+    Attributes
+    ----------
+    name
+        Name with its unit as suffix, for example `defocus_m`.
+    units
+        SI units, spelt out.
+    value
+        Value at the time of the description.
+    low, high
+        Limits, both inclusive; a value outside is refused, never clamped.
+    writable
+        Whether a client may set it.
+    doc
+        One line for a person.
+    """
+
+    name: str
+    units: str
+    value: float
+    low: float
+    high: float
+    writable: bool = True
+    doc: str = ""
+
+
+class DetectorInfo(Frozen):
+    """What one detector gives at one position.
+
+    Attributes
+    ----------
+    name, quantity, units, dtype
+        Its name, what its numbers measure, in which units and numpy dtype.
+    frame_axes
+        Axes of one frame: none for an image detector, one for a spectrometer, two for a camera.
+    shortest_dwell_s, longest_dwell_s
+        Limits of the exposure.
+    doc
+        One line for a person.
+    """
+
+    name: str
+    frame_axes: tuple[Axis, ...] = ()
+    quantity: str = "intensity"
+    units: str = "counts"
+    dtype: str = "<u2"
+    shortest_dwell_s: PositiveFloat = 1e-7
+    longest_dwell_s: PositiveFloat = 10.0
+    doc: str = ""
+
+
+class RecordedGrid(Frozen):
+    """The only positions that a recording can give, as axes `(y, x)` in metres."""
+
+    y: Axis
+    x: Axis
+
+
+class InstrumentInfo(Frozen):
+    """What an instrument is.
+
+    Attributes
+    ----------
+    name
+        Its name.
+    source
+        `hardware`, `simulator`, or `recording` (a file played back).
+    field
+        Field of view: where positions may lie.
+    parameters, detectors
+        What can be set and read.
+    overview
+        Detector that gives the picture to start from; None if there is none.
+    grid
+        The recorded positions of a recording; None where any position will do.
+    expects
+        Whether it can give noise-free expectations.
+    stopping_time_s
+        Within this time after a stop, everything is at rest.
+    doc
+        One line for a person.
+    """
+
+    name: str
+    source: Literal["hardware", "simulator", "recording"]
+    field: Region
+    parameters: tuple[Parameter, ...]
+    detectors: tuple[DetectorInfo, ...]
+    overview: str | None = None
+    grid: RecordedGrid | None = None
+    expects: bool = False
+    stopping_time_s: PositiveFloat = 0.1
+    doc: str = ""
+
+    def detector(self, name: str) -> DetectorInfo:
+        """Return the detector of this name.
+
+        Raises
+        ------
+        UnknownName
+            If there is none; the message names the nearest.
+        """
+        found = {detector.name: detector for detector in self.detectors}
+        if name not in found:
+            raise UnknownName(f"{self.name} has no detector {name!r}{nearest(name, found)}")
+        return found[name]
+
+    def parameter(self, name: str) -> Parameter:
+        """Return the parameter of this name.
+
+        Raises
+        ------
+        UnknownName
+            If there is none; the message names the nearest.
+        """
+        found = {parameter.name: parameter for parameter in self.parameters}
+        if name not in found:
+            raise UnknownName(f"{self.name} has no parameter {name!r}{nearest(name, found)}")
+        return found[name]

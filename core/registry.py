@@ -1,0 +1,50 @@
+"""Find plugins by name through entry-point groups, ours and everybody's alike.
+
+A configuration names a plugin; its package registers it under a group. Nothing is
+imported until it is asked for, which keeps heavy packages out of light processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, NamedTuple
+
+from .errors import UnknownName
+from .nearest import nearest
+
+
+class Group(NamedTuple):
+    """An entry-point group and the noun for one of its plugins."""
+
+    name: str
+    noun: str
+
+
+INSTRUMENTS = Group("beamloop.instruments", "instrument")
+BLANKERS = Group("beamloop.blankers", "blanker")
+REDUCTIONS = Group("beamloop.reductions", "reduction")
+POLICIES = Group("beamloop.policies", "policy")
+COMMANDS = Group("beamloop.commands", "command")
+
+
+def known(group: Group) -> dict[str, EntryPoint]:
+    """Return the plugins registered under a group, by name."""
+    return {entry.name: entry for entry in entry_points(group=group.name)}
+
+
+def find(group: Group, name: str) -> Callable[..., Any]:
+    """Import and return the plugin of this name: a class or a function that makes one.
+
+    Raises
+    ------
+    UnknownName
+        If nothing of that name is registered; the message names the nearest.
+    """
+    plugins = known(group)
+    if name not in plugins:
+        raise UnknownName(
+            f"no {group.noun} named {name!r}{nearest(name, plugins)}. "
+            f"Plugins register under the entry-point group {group.name}"
+        )
+    return plugins[name].load()

@@ -1,0 +1,1 @@
+"""The edge side: proxy, runner, journal, run file and report."""

@@ -1,0 +1,1 @@
+"""The edge side's commands, one file each."""

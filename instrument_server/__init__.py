@@ -1,0 +1,1 @@
+"""The instrument side: guard, driver and server processes."""

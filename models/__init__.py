@@ -1,0 +1,1 @@
+"""What is learnt from images and spectra, in PyTorch and scikit-learn."""

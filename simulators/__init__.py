@@ -1,0 +1,1 @@
+"""Instruments without hardware: the simulated microscope and recordings played back."""

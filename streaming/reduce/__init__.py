@@ -1,0 +1,1 @@
+"""Reductions of frame streams: what to compute, in one pass, readable while it grows."""
