@@ -91,5 +91,4 @@ def error_named(name: str) -> type[BeamloopError]:
     'LimitRefused'
     """
     found = globals().get(name)
-    is_ours = isinstance(found, type) and issubclass(found, BeamloopError)
-    return found if is_ours else BeamloopError
+    return found if isinstance(found, type) and issubclass(found, BeamloopError) else BeamloopError

@@ -60,7 +60,7 @@ class Region(Frozen):
         """Tell which positions, shape (n, 2), lie inside; shape (n,)."""
         low = np.array([self.y_m, self.x_m])
         high = low + np.array([self.height_m, self.width_m])
-        return ((positions >= low) & (positions <= high)).all(axis=1)
+        return np.all((positions >= low) & (positions <= high), axis=1)
 
 
 class GridScan(Frozen):
