@@ -1,0 +1,39 @@
+# Two commands on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help setup demo test bench clean
+
+help:
+	@echo "make demo    an autonomous experiment on the simulated microscope, with a report"
+	@echo "make test    every check: lint, types, layers, tests (BEAMLOOP_DATA=FOLDER adds recorded data)"
+	@echo "make bench   every benchmark, small cases"
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "beamloop needs Python >= 3.11; name one with PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/beamloop run examples/simulator.toml --instrument simulator
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest
+
+bench: setup
+	$(BIN)/python benchmarks/loop.py --quick
+	$(BIN)/python benchmarks/regret.py --quick
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,264 @@
+"""The server's front desk: every request passes lease, limits, guard and stored answers here.
+
+One command at a time, under one lock; questions (`describe`, `state`) never wait for it. The
+beam opens just before an acquisition and closes when the driver says that the scan has ended.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from ..core import (
+    BeamloopError,
+    Description,
+    DriverFailed,
+    InstrumentInfo,
+    InstrumentState,
+    LimitRefused,
+    NotArmed,
+    PlanInvalid,
+    ProtocolMismatch,
+    Reply,
+    Request,
+    ScanEnd,
+    SetParameters,
+    plan_from,
+)
+from ..core.control import PROTOCOL
+from ..core.limits import Limits
+from .answers import Answers
+from .audit import Audit
+from .lease import Lease
+
+BEAM_LEASE_S = 1.0
+"""How long the beam stays open without being renewed."""
+
+ANSWER_S = 5.0
+"""How long the driver may take to accept a command."""
+
+BUSY_S = 4.0
+"""How long a command waits for the scan before it."""
+
+COMMANDS = frozenset({"arm", "set", "acquire"})
+
+
+class DriverVoice(Protocol):
+    """What the desk needs of the driver: `DriverLink` in the server."""
+
+    def ask(self, verb: str, timeout_s: float, **arguments: object) -> dict[str, Any]:
+        """Send one command and return its answer."""
+        ...
+
+
+class GuardVoice(Protocol):
+    """What the desk needs of the guard: `GuardLine` in the server."""
+
+    def say(self, act: Any, **facts: object) -> dict[str, Any] | None:
+        """Send one message; None if the guard stayed silent."""
+        ...
+
+
+class Desk:
+    """Answers requests about one instrument; any thread may call `answer` and `beat`.
+
+    Parameters
+    ----------
+    version
+        The program's version, told to clients.
+    limits
+        The table that refuses.
+    driver, guard
+        The lines to the other two processes.
+    lease, answers, audit
+        Who may command, what was answered, what happened.
+    blank
+        Blanks the beam without the guard, for when the guard is silent.
+    clock
+        Monotonic seconds.
+    """
+
+    def __init__(
+        self, version: str, info: InstrumentInfo, limits: Limits, driver: DriverVoice, guard: GuardVoice, lease: Lease,
+        answers: Answers, audit: Audit, blank: Callable[[], None], clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._version, self._info, self._limits = version, info, limits
+        self._driver, self._guard, self._blank = driver, guard, blank
+        self._lease, self._answers, self._audit = lease, answers, audit
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._idle = threading.Condition()
+        self._running: str | None = None
+        self._scans = 0
+        self._guard_facts: Mapping[str, Any] | None = {}
+        self._facts: Mapping[str, Any] = {}
+
+    def answer(self, request: Request) -> Reply:
+        """Do what a request asks, at most once, and return the reply; never raises BeamloopError."""
+        if request.protocol != PROTOCOL:
+            return _refusal(
+                ProtocolMismatch(
+                    f"you speak control protocol {request.protocol}, this server speaks {PROTOCOL}; install beamloop "
+                    f"{self._version} on your side"
+                )
+            )
+        if request.verb == "describe":
+            return Reply(status="done", value=self._describe())
+        if request.verb == "state":
+            return Reply(status="done", value=self.state().model_dump())
+        with self._lock:
+            return self._answer_once(request)
+
+    def state(self) -> InstrumentState:
+        """Return what the instrument is doing, from what was last heard; asks nobody."""
+        facts, guard = self._facts, self._guard_facts
+        is_open = None if guard is None else guard.get("open")
+        return InstrumentState(
+            activity=self._activity(),
+            beam="unknown" if is_open is None else "open" if is_open else "blanked",
+            lease=self._lease.info(self._clock()),
+            parameters=facts.get("parameters", {}),
+            clock_s=facts.get("clock_s", 0.0),
+            dose_electrons=facts.get("dose_electrons", 0.0),
+        )
+
+    def heard(self, facts: Mapping[str, Any]) -> None:
+        """Note the driver's state after a command or a scan."""
+        self._facts = facts
+
+    def ended(self, message: Mapping[str, Any]) -> None:
+        """Note that a scan has ended: blank, and let the next command in."""
+        self.heard(message)
+        end = ScanEnd.model_validate(message["ended"])
+        self._hear_guard(self._guard.say("close"))
+        self._audit.note("scan ended", **end.model_dump())
+        with self._idle:
+            self._running = None
+            self._idle.notify_all()
+
+    def beat(self) -> None:
+        """Renew the beam's permission while a scan of a living lease runs; call every 0.1 s or so.
+
+        A silent guard, or a holder of the lease that went silent, blanks the beam.
+        """
+        running = self._running is not None
+        lost = running and self._lease.info(self._clock()) is None
+        if lost:
+            self._hear_guard(self._guard.say("close"))
+            return
+        self._hear_guard(self._guard.say("beat", **({"lease_s": BEAM_LEASE_S} if running else {})))
+
+    def _hear_guard(self, facts: Mapping[str, Any] | None) -> None:
+        if facts is None and self._guard_facts is not None:
+            self._audit.note("guard silent", done="blanked by the server")
+        if facts is None:
+            self._blank()
+        self._guard_facts = facts
+
+    def _activity(self) -> Any:
+        guard = self._guard_facts
+        reason = "guard silent" if guard is None else str(guard.get("reason", ""))
+        if "driver silent" in reason or guard is None:
+            return "lost"
+        if reason:
+            return "paused" if reason.startswith("paused") else "stopped"
+        return "acquiring" if self._running is not None else "idle"
+
+    def _describe(self) -> dict[str, Any]:
+        values = self._facts.get("parameters", {})
+        parameters = tuple(
+            p.model_copy(update={"value": values.get(p.name, p.value), **self._limits.of(p.name).model_dump()})
+            for p in self._info.parameters
+        )
+        info = self._info.model_copy(update={"parameters": parameters})
+        return Description(protocol=PROTOCOL, version=self._version, info=info).model_dump()
+
+    def _answer_once(self, request: Request) -> Reply:
+        is_command = request.verb in COMMANDS
+        stored = self._answers.of(request.request_id) if is_command else None
+        if stored is not None:
+            return stored
+        try:
+            reply = Reply(status="done", value=self._do(request))
+        except DriverFailed as failure:
+            reply = Reply(status="failed", error=type(failure).__name__, message=str(failure))
+        except BeamloopError as refusal:
+            reply = _refusal(refusal)
+        if is_command:
+            self._answers.store(request.request_id, reply)
+        if request.verb != "renew" or reply.status != "done":
+            facts = {"client": request.client, "verb": request.verb, "arguments": request.arguments}
+            self._audit.note(reply.status, request=request.request_id, **facts, message=reply.message)
+        return reply
+
+    def _do(self, request: Request) -> dict[str, Any]:
+        now_s, client = self._clock(), request.client
+        if request.verb == "lease":
+            return self._lease.take(client, str(request.arguments.get("purpose", "")), now_s).model_dump()
+        if request.verb == "renew":
+            return self._lease.renew(client, now_s).model_dump()
+        if request.verb == "release":
+            return self._release(client, now_s)
+        self._lease.require(client, now_s)
+        if request.verb == "arm":
+            return self._arm()
+        plan = plan_from(request.arguments.get("plan"))
+        if isinstance(plan, SetParameters) != (request.verb == "set"):
+            raise PlanInvalid(f"{request.verb!r} was asked with a plan of kind {plan.kind!r}")
+        self._limits.check(plan)
+        self._wait_until_idle()
+        if isinstance(plan, SetParameters):
+            after = self._driver.ask("set", ANSWER_S, plan=plan.model_dump())
+            self.heard(after)
+            return {"duration_s": after["duration_s"]}
+        measurement_id = str(request.arguments.get("measurement_id", request.request_id))
+        return self._acquire(plan.model_dump(), measurement_id, client, needs_beam=not plan.expected)
+
+    def _release(self, client: str, now_s: float) -> dict[str, Any]:
+        self._lease.release(client, now_s)
+        self._driver.ask("forget", ANSWER_S, receiver=client)
+        return {}
+
+    def _arm(self) -> dict[str, Any]:
+        facts = self._guard.say("arm")
+        self._hear_guard(facts)
+        if facts is None:
+            raise NotArmed("the guard does not answer; the instrument cannot be armed. Restart the server")
+        return {}
+
+    def _acquire(self, plan: dict[str, Any], measurement_id: str, client: str, needs_beam: bool) -> dict[str, Any]:
+        if needs_beam:
+            self._open_beam()
+        self._scans += 1
+        self._running = f"s{self._scans:06d}"
+        try:
+            return self._driver.ask(
+                "acquire", ANSWER_S, plan=plan, scan_id=self._running, measurement_id=measurement_id, receiver=client
+            )
+        except BeamloopError as failure:
+            self._hear_guard(self._guard.say("close"))
+            if not isinstance(failure, DriverFailed):
+                self._running = None
+            raise
+
+    def _open_beam(self) -> None:
+        facts = self._guard.say("open", lease_s=BEAM_LEASE_S)
+        if facts is None:
+            self._hear_guard(None)
+            raise NotArmed("the guard does not answer; the beam stays blanked. Restart the server")
+        if "refused" in facts:
+            raise NotArmed(facts["refused"])
+        self._hear_guard(facts)
+
+    def _wait_until_idle(self) -> None:
+        with self._idle:
+            if not self._idle.wait_for(lambda: self._running is None, BUSY_S):
+                raise LimitRefused(
+                    f"scan {self._running} is still running after {BUSY_S:g} s; wait for its end, or stop it"
+                )
+
+
+def _refusal(error: BeamloopError) -> Reply:
+    return Reply(status="refused", error=type(error).__name__, message=str(error))

@@ -1,0 +1,208 @@
+"""The driver process: holds the instrument plugin, does one thing after another, sends frames.
+
+It may hang or die with its vendor's code; server and guard live elsewhere. Commands come from
+the server one at a time; an acquisition runs to its end, and between batches looks whether the
+guard has called a halt. A second thread only beats to the guard.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from ..core import (
+    Acquisition,
+    BeamBlanked,
+    BeamloopError,
+    Blanker,
+    ChannelClosed,
+    DriverFailed,
+    Frozen,
+    Instrument,
+    Scan,
+    ScanEnd,
+    SetParameters,
+    plan_from,
+)
+from ..core.registry import BLANKERS, INSTRUMENTS, find
+from ..streaming.sender import Sender
+from .guard_line import GuardLine
+from .orders import take_orders
+from .post import pack, unpack
+
+BEAT_S = 0.05
+LOG = logging.getLogger(__name__)
+
+
+class DriverOrders(Frozen):
+    """What a driver is told when it starts, as one line of JSON on its standard input."""
+
+    commands: str
+    events: str
+    guard: str
+    token: str
+    frames_port: int
+    folder: Path
+    blanker: str
+    plugin: str
+    settings: dict[str, Any]
+
+
+class Driver:
+    """Does what the server asks with one instrument. Called from one thread.
+
+    Parameters
+    ----------
+    instrument
+        The plugin.
+    sender
+        Where its frames go.
+    halt
+        Set when an acquisition must end after the batch in hand.
+    """
+
+    def __init__(self, instrument: Instrument, sender: Sender, halt: threading.Event) -> None:
+        self._instrument, self._sender, self._halt = instrument, sender, halt
+        self.acquiring = False
+
+    def describe(self) -> dict[str, Any]:
+        """Return the instrument's description and its present state."""
+        info = self._instrument.describe()
+        return {
+            "info": info.model_dump(),
+            "parameters": {parameter.name: parameter.value for parameter in info.parameters},
+            "clock_s": self._instrument.now_s(),
+            "dose_electrons": self._instrument.dose_electrons(),
+        }
+
+    def set(self, plan: SetParameters) -> dict[str, Any]:
+        """Set parameters; return how long it took and the state after it."""
+        return {"duration_s": self._instrument.write(plan.values), **self.describe()}
+
+    def begin(self, plan: Acquisition, scan_id: str, measurement_id: str, receiver: str) -> Scan:
+        """Announce a scan to its receiver and return its header."""
+        self._halt.clear()
+        scan = self._instrument.begin(plan, scan_id, measurement_id, receiver)
+        self._sender.begin(scan)
+        self.acquiring = True
+        return scan
+
+    def expose(self, plan: Acquisition, scan: Scan) -> ScanEnd:
+        """Acquire and send the frames of a scan that was begun; return how it ended.
+
+        Whatever the plugin raises ends the scan as failed, with its words as the reason.
+        """
+        started_s, dose, wall_s = self._instrument.now_s(), self._instrument.dose_electrons(), time.perf_counter()
+        sent, status, reason = 0, "complete", ""
+        try:
+            for batch in self._instrument.frames(plan, scan):
+                self._sender.send(batch, self._halt.is_set)
+                sent += len(batch.indices)
+                if self._halt.is_set():
+                    raise BeamBlanked("the guard called a halt")
+        except (BeamBlanked, ChannelClosed) as error:
+            status, reason = ("complete", "") if sent == scan.n_frames else ("stopped", str(error))
+        except Exception as error:  # the border to vendor code: report it, and the driver lives on
+            LOG.exception("scan %s failed", scan.scan_id)
+            status, reason = "failed", f"{type(error).__name__}: {error}"
+        finally:
+            self.acquiring = False
+        end = ScanEnd(
+            scan_id=scan.scan_id, status=status, n_frames=sent, reason=reason,
+            electrons=self._instrument.dose_electrons() - dose,
+            duration_s=self._instrument.now_s() - started_s,
+            produced_s=time.perf_counter() - wall_s,
+        )  # fmt: skip
+        self._sender.end(end)
+        return end
+
+    def answers(self, message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Do what one message asks; yield the answer, and for an acquisition its end later."""
+        verb = message["verb"]
+        if verb == "describe":
+            yield {"value": self.describe()}
+        elif verb == "forget":
+            self._sender.forget(message["receiver"])
+            yield {"value": {}}
+        else:
+            plan = plan_from(message["plan"])
+            if isinstance(plan, SetParameters):
+                yield {"value": self.set(plan)}
+            else:
+                scan = self.begin(plan, message["scan_id"], message["measurement_id"], message["receiver"])
+                yield {"value": {"scan": scan.model_dump()}}
+                yield {"ended": self.expose(plan, scan).model_dump(), **self.describe()}
+
+
+def obey(driver: Driver, commands: zmq.Socket, events: zmq.Socket, gone: threading.Event) -> None:
+    """Carry out the server's commands, one after another, until it says close or is gone."""
+    while not gone.is_set():
+        if not commands.poll(200):
+            continue
+        message = unpack(commands.recv())
+        if message["verb"] == "close":
+            return
+        number = message["number"]
+        try:
+            for answer in driver.answers(message):
+                events.send(pack({"number": number, **answer}))
+        except BeamloopError as error:
+            events.send(pack({"number": number, "error": type(error).__name__, "message": str(error)}))
+        except Exception as error:  # the border to vendor code: report it, and the driver lives on
+            LOG.exception("%s failed", message["verb"])
+            told = f"the driver raised {type(error).__name__}: {error}"
+            events.send(pack({"number": number, "error": DriverFailed.__name__, "message": told}))
+
+
+def beat(line: GuardLine, driver: Driver, halt: threading.Event, done: threading.Event) -> None:
+    """Tell the guard that this process lives, and pass its call to halt on."""
+    while not done.wait(BEAT_S):
+        facts = line.say("beat", acquiring=driver.acquiring)
+        if facts is not None and facts.get("halt"):
+            halt.set()
+
+
+def drive(orders: DriverOrders, gone: threading.Event) -> None:
+    """Make the instrument and serve it until told to close."""
+    blanker: Blanker = find(BLANKERS, orders.blanker)(orders.folder)
+    halt, done = threading.Event(), threading.Event()
+    context = zmq.Context()
+    commands, events = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+    events.linger = 500
+    commands.connect(orders.commands)
+    events.connect(orders.events)
+    try:
+        instrument: Instrument = find(INSTRUMENTS, orders.plugin)(orders.settings, blanker)
+    except BeamloopError as error:
+        events.send(pack({"failed": type(error).__name__, "message": str(error)}))
+        context.destroy()
+        return
+    line = GuardLine(context, orders.guard, orders.token, "driver")
+    with Sender(f"tcp://127.0.0.1:{orders.frames_port}") as sender:
+        driver = Driver(instrument, sender, halt)
+        beats = threading.Thread(target=beat, args=(line, driver, halt, done), name="beat")
+        beats.start()
+        try:
+            events.send(pack({"ready": True, **driver.describe()}))
+            obey(driver, commands, events, gone)
+        finally:
+            done.set()
+            beats.join()
+            instrument.close()
+    context.destroy()
+
+
+def main() -> None:
+    """Take the orders from standard input and drive."""
+    logging.basicConfig(format="%(asctime)s driver: %(message)s")
+    drive(*take_orders(DriverOrders))
+
+
+if __name__ == "__main__":
+    main()

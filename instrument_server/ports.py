@@ -1,0 +1,41 @@
+"""Three neighbouring free ports for one instrument: control, frames, guard."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+
+from ..core import OutputExists
+from ..core.control import FRAMES_OFFSET, GUARD_OFFSET
+
+TRIES = 50
+
+
+def free_port(wanted: int) -> int:
+    """Return `wanted` if it and its two neighbours are free; 0 looks for three free ones.
+
+    Raises
+    ------
+    OutputExists
+        If a wanted port is taken.
+    """
+    for _ in range(TRIES if wanted == 0 else 1):
+        with ExitStack() as taken:
+            try:
+                base = _bind(taken, wanted)
+                for offset in (FRAMES_OFFSET, GUARD_OFFSET):
+                    _bind(taken, base + offset)
+            except (OSError, OverflowError):
+                continue
+            return base
+    raise OutputExists(
+        f"ports {wanted}, {wanted + FRAMES_OFFSET} and {wanted + GUARD_OFFSET} on 127.0.0.1 are not all free; "
+        "another instrument may be running: see 'beamloop info localhost', or name another port"
+    )
+
+
+def _bind(taken: ExitStack, port: int) -> int:
+    listener = taken.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    return listener.getsockname()[1]

@@ -1,0 +1,57 @@
+"""The configuration file of an instrument server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveFloat
+
+from ..core import Frozen, Range
+
+Port = Annotated[int, Field(ge=0, le=65533)]
+
+
+class Plugin(Frozen):
+    """Which instrument to serve.
+
+    Attributes
+    ----------
+    plugin
+        Its name under the entry-point group `beamloop.instruments`.
+    settings
+        The plugin's own settings.
+    blanker
+        Name of the line that blanks the beam, under `beamloop.blankers`.
+    """
+
+    plugin: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    blanker: str = "shared-line"
+
+
+class ServerSettings(Frozen):
+    """What `beamloop serve` needs to know.
+
+    Attributes
+    ----------
+    instrument
+        The plugin and its settings.
+    port
+        Control port; frames and guard take the next two. 0 takes free ones.
+    folder
+        Where answers, audit and the blanker line live; beside the configuration file unless absolute.
+    limits
+        Ranges by parameter name, SI units, narrower than the instrument's own.
+    lease_s
+        How long the holder of the lease may be silent.
+    silence_s
+        How long server or driver may be silent while the beam is open.
+    """
+
+    instrument: Plugin
+    port: Port = 7440
+    folder: Path = Path("instrument-state")
+    limits: dict[str, Range] = Field(default_factory=dict)
+    lease_s: PositiveFloat = 5.0
+    silence_s: PositiveFloat = 1.0

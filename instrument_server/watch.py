@@ -1,0 +1,83 @@
+"""The guard's judgement: how long the beam may stay open, and who has gone silent.
+
+A state machine without clock, sockets or blanker: it is told the time and what happened,
+and says whether the beam must be dark now. `guard.py` carries out what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..core import NotArmed
+
+
+class Watch:
+    """Beam permission that must be actively held.
+
+    Parameters
+    ----------
+    watched
+        Processes that must be heard from while the beam is open.
+    silence_s
+        How long each may be silent.
+    now_s
+        The time.
+    """
+
+    def __init__(self, watched: Iterable[str], silence_s: float, now_s: float) -> None:
+        self.silence_s = silence_s
+        self._heard = dict.fromkeys(watched, now_s)
+        self._open_until_s: float | None = None
+        self._stopped = ""
+
+    def heard(self, who: str, now_s: float) -> None:
+        """Note a sign of life."""
+        self._heard[who] = now_s
+
+    def silent(self, now_s: float) -> dict[str, float]:
+        """Return the silent processes and the seconds since each was heard."""
+        ages = {who: now_s - then for who, then in self._heard.items()}
+        return {who: age for who, age in ages.items() if age > self.silence_s}
+
+    def open(self, lease_s: float, now_s: float) -> None:
+        """Permit the beam for `lease_s` from now; renewing is opening again.
+
+        Raises
+        ------
+        NotArmed
+            After a stop or pause, or while a watched process is silent.
+        """
+        reason = self.reason(now_s)
+        if reason:
+            raise NotArmed(f"the beam stays blanked: {reason}")
+        self._open_until_s = now_s + lease_s
+
+    def renew(self, lease_s: float, now_s: float) -> None:
+        """Extend a permission that is still open; a closed one stays closed."""
+        if self._open_until_s is not None and now_s < self._open_until_s:
+            self._open_until_s = now_s + lease_s
+
+    def close(self) -> None:
+        """Withdraw the permission."""
+        self._open_until_s = None
+
+    def stop(self, reason: str) -> None:
+        """Withdraw the permission and refuse another until `arm`."""
+        self.close()
+        self._stopped = reason
+
+    def arm(self) -> None:
+        """Allow the beam to be opened again after a stop or pause."""
+        self._stopped = ""
+
+    def may_be_open(self, now_s: float) -> bool:
+        """Tell whether the beam may be open now; once it may not, it stays so until opened anew."""
+        if self._open_until_s is not None and (now_s >= self._open_until_s or self.silent(now_s)):
+            self._open_until_s = None
+        return self._open_until_s is not None
+
+    def reason(self, now_s: float) -> str:
+        """Return why the beam may not be opened; empty if it may."""
+        if self._stopped:
+            return self._stopped
+        return "; ".join(f"{who} silent for {age:.1f} s" for who, age in sorted(self.silent(now_s).items()))
