@@ -20,7 +20,7 @@ from .core.registry import COMMANDS, known
 
 def command_line(asked: str) -> typer.Typer:
     """Return the program with the asked command mounted, or with all of them if `asked` is none of them."""
-    app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+    app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.callback(invoke_without_command=True)(beamloop)
     commands = known(COMMANDS)
     for name in [asked] if asked in commands else sorted(commands):

@@ -6,6 +6,7 @@ Lines of JSON, appended and flushed before the caller is answered. A restart app
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ def wall_clock() -> datetime:
 
 
 class Audit:
-    """An append-only file; the server calls it under its lock.
+    """An append-only file; any thread may note.
 
     Parameters
     ----------
@@ -30,12 +31,14 @@ class Audit:
     def __init__(self, file: Path, clock: Callable[[], datetime] = wall_clock) -> None:
         self._file = file.open("a", encoding="utf-8")
         self._clock = clock
+        self._lock = threading.Lock()
 
     def note(self, event: str, **facts: object) -> None:
         """Append one line: the time, the event and its facts (JSON-like)."""
-        line = {"time": self._clock().isoformat(), "event": event, **facts}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        with self._lock:
+            line = {"time": self._clock().isoformat(), "event": event, **facts}
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         """Close the file."""

@@ -52,6 +52,14 @@ class DriverVoice(Protocol):
         """Send one command and return its answer."""
         ...
 
+    def tell(self, verb: str, **arguments: object) -> None:
+        """Send one command and do not wait."""
+        ...
+
+    def alive(self) -> bool:
+        """Tell whether the driver's process is running."""
+        ...
+
 
 class GuardVoice(Protocol):
     """What the desk needs of the guard: `GuardLine` in the server."""
@@ -92,8 +100,9 @@ class Desk:
         self._idle = threading.Condition()
         self._running: str | None = None
         self._scans = 0
+        self._served: str | None = None
         self._guard_facts: Mapping[str, Any] | None = {}
-        self._facts: Mapping[str, Any] = {}
+        self._facts: dict[str, Any] = {}
 
     def answer(self, request: Request) -> Reply:
         """Do what a request asks, at most once, and return the reply; never raises BeamloopError."""
@@ -108,6 +117,13 @@ class Desk:
             return Reply(status="done", value=self._describe())
         if request.verb == "state":
             return Reply(status="done", value=self.state().model_dump())
+        if request.verb == "renew":
+            return self._attempt(request)
+        with self._lock:
+            stored = self._stored(request)
+        if stored is None and request.verb in ("set", "acquire"):
+            # Wait for the scan before it outside the lock, so that nobody else waits with us.
+            self._wait_until_idle()
         with self._lock:
             return self._answer_once(request)
 
@@ -126,11 +142,11 @@ class Desk:
 
     def heard(self, facts: Mapping[str, Any]) -> None:
         """Note the driver's state after a command or a scan."""
-        self._facts = facts
+        self._facts = dict(facts)
 
     def ended(self, message: Mapping[str, Any]) -> None:
         """Note that a scan has ended: blank, and let the next command in."""
-        self.heard(message)
+        self.heard({**self._facts, **message})
         end = ScanEnd.model_validate(message["ended"])
         self._hear_guard(self._guard.say("close"))
         self._audit.note("scan ended", **end.model_dump())
@@ -141,14 +157,19 @@ class Desk:
     def beat(self) -> None:
         """Renew the beam's permission while a scan of a living lease runs; call every 0.1 s or so.
 
-        A silent guard, or a holder of the lease that went silent, blanks the beam.
+        A silent guard, a dead driver, or a holder of the lease that went silent blanks the beam.
         """
-        running = self._running is not None
-        lost = running and self._lease.info(self._clock()) is None
-        if lost:
-            self._hear_guard(self._guard.say("close"))
-            return
-        self._hear_guard(self._guard.say("beat", **({"lease_s": BEAM_LEASE_S} if running else {})))
+        if self._running is None:
+            self._hear_guard(self._guard.say("beat"))
+        elif not self._driver.alive():
+            reason = "the driver process has ended; restart the server"
+            self.ended(
+                {"ended": ScanEnd(scan_id=self._running, status="failed", n_frames=0, reason=reason).model_dump()}
+            )
+        elif self._lease.info(self._clock()) is None:
+            self._hear_guard(self._guard.say("halt"))
+        else:
+            self._hear_guard(self._guard.say("beat", lease_s=BEAM_LEASE_S))
 
     def _hear_guard(self, facts: Mapping[str, Any] | None) -> None:
         if facts is None and self._guard_facts is not None:
@@ -176,27 +197,31 @@ class Desk:
         return Description(protocol=PROTOCOL, version=self._version, info=info).model_dump()
 
     def _answer_once(self, request: Request) -> Reply:
-        is_command = request.verb in COMMANDS
-        stored = self._answers.of(request.request_id) if is_command else None
+        stored = self._stored(request)
         if stored is not None:
             return stored
-        try:
-            reply = Reply(status="done", value=self._do(request))
-        except DriverFailed as failure:
-            reply = Reply(status="failed", error=type(failure).__name__, message=str(failure))
-        except BeamloopError as refusal:
-            reply = _refusal(refusal)
-        if is_command:
+        reply = self._attempt(request)
+        if request.verb in COMMANDS:
             self._answers.store(request.request_id, reply)
-        if request.verb != "renew" or reply.status != "done":
-            facts = {"client": request.client, "verb": request.verb, "arguments": request.arguments}
-            self._audit.note(reply.status, request=request.request_id, **facts, message=reply.message)
+        facts = {"client": request.client, "verb": request.verb, "arguments": request.arguments}
+        self._audit.note(reply.status, request=request.request_id, **facts, message=reply.message)
         return reply
+
+    def _stored(self, request: Request) -> Reply | None:
+        return self._answers.of(request.request_id) if request.verb in COMMANDS else None
+
+    def _attempt(self, request: Request) -> Reply:
+        try:
+            return Reply(status="done", value=self._do(request))
+        except DriverFailed as failure:
+            return Reply(status="failed", error=type(failure).__name__, message=str(failure))
+        except BeamloopError as refusal:
+            return _refusal(refusal)
 
     def _do(self, request: Request) -> dict[str, Any]:
         now_s, client = self._clock(), request.client
         if request.verb == "lease":
-            return self._lease.take(client, str(request.arguments.get("purpose", "")), now_s).model_dump()
+            return self._take_lease(client, str(request.arguments.get("purpose", "")), now_s)
         if request.verb == "renew":
             return self._lease.renew(client, now_s).model_dump()
         if request.verb == "release":
@@ -208,7 +233,8 @@ class Desk:
         if isinstance(plan, SetParameters) != (request.verb == "set"):
             raise PlanInvalid(f"{request.verb!r} was asked with a plan of kind {plan.kind!r}")
         self._limits.check(plan)
-        self._wait_until_idle()
+        if self._running is not None:
+            raise LimitRefused(f"scan {self._running} is still running; wait for its end, or stop it")
         if isinstance(plan, SetParameters):
             after = self._driver.ask("set", ANSWER_S, plan=plan.model_dump())
             self.heard(after)
@@ -216,9 +242,17 @@ class Desk:
         measurement_id = str(request.arguments.get("measurement_id", request.request_id))
         return self._acquire(plan.model_dump(), measurement_id, client, needs_beam=not plan.expected)
 
+    def _take_lease(self, client: str, purpose: str, now_s: float) -> dict[str, Any]:
+        info = self._lease.take(client, purpose, now_s)
+        if self._served not in (None, client):
+            self._driver.tell("forget", receiver=self._served)
+        self._served = client
+        return info.model_dump()
+
     def _release(self, client: str, now_s: float) -> dict[str, Any]:
-        self._lease.release(client, now_s)
-        self._driver.ask("forget", ANSWER_S, receiver=client)
+        if self._lease.release(client, now_s):
+            self._hear_guard(self._guard.say("halt"))
+            self._driver.tell("forget", receiver=client)
         return {}
 
     def _arm(self) -> dict[str, Any]:
@@ -254,10 +288,7 @@ class Desk:
 
     def _wait_until_idle(self) -> None:
         with self._idle:
-            if not self._idle.wait_for(lambda: self._running is None, BUSY_S):
-                raise LimitRefused(
-                    f"scan {self._running} is still running after {BUSY_S:g} s; wait for its end, or stop it"
-                )
+            self._idle.wait_for(lambda: self._running is None, BUSY_S)
 
 
 def _refusal(error: BeamloopError) -> Reply:

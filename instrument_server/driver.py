@@ -160,11 +160,11 @@ def obey(driver: Driver, commands: zmq.Socket, events: zmq.Socket, gone: threadi
             events.send(pack({"number": number, "error": DriverFailed.__name__, "message": told}))
 
 
-def beat(line: GuardLine, driver: Driver, halt: threading.Event, done: threading.Event) -> None:
-    """Tell the guard that this process lives, and pass its call to halt on."""
+def beat(line: GuardLine, driver: Driver, halt: threading.Event, done: threading.Event, gone: threading.Event) -> None:
+    """Tell the guard that this process lives; call a halt when the guard does or the server is gone."""
     while not done.wait(BEAT_S):
         facts = line.say("beat", acquiring=driver.acquiring)
-        if facts is not None and facts.get("halt"):
+        if gone.is_set() or (facts is not None and facts.get("halt")):
             halt.set()
 
 
@@ -186,7 +186,7 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
     line = GuardLine(context, orders.guard, orders.token, "driver")
     with Sender(f"tcp://127.0.0.1:{orders.frames_port}") as sender:
         driver = Driver(instrument, sender, halt)
-        beats = threading.Thread(target=beat, args=(line, driver, halt, done), name="beat")
+        beats = threading.Thread(target=beat, args=(line, driver, halt, done, gone), name="beat")
         beats.start()
         try:
             events.send(pack({"ready": True, **driver.describe()}))

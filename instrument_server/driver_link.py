@@ -6,10 +6,13 @@ answers and ends of scans. A driver that hangs costs a time-out, never a thread.
 
 from __future__ import annotations
 
+import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
+from contextlib import suppress
 from typing import Any
 
 import zmq
@@ -18,6 +21,8 @@ from ..core import DriverFailed, error_named
 from .post import LOOPBACK, pack, unpack
 
 POLL_MS = 50
+LOOK_S = 0.1
+"""How often a waiter looks whether the driver still lives."""
 
 
 class DriverLink:
@@ -43,12 +48,13 @@ class DriverLink:
         self._number = 0
         self._waiting: dict[int, Future[dict[str, Any]]] = {}
         self._ready: Future[dict[str, Any]] = Future()
+        self._process: subprocess.Popen[str] | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._receive, name="driver-link")
         self._thread.start()
 
-    def ready(self, timeout_s: float, alive: Callable[[], bool]) -> dict[str, Any]:
-        """Wait until the driver has made its instrument; return its description.
+    def ready(self, process: subprocess.Popen[str], timeout_s: float) -> dict[str, Any]:
+        """Wait until the driver in this process has made its instrument; return its description.
 
         Raises
         ------
@@ -57,15 +63,12 @@ class DriverLink:
         DriverFailed
             If the driver died, or was not ready in time.
         """
-        waited_s = 0.0
-        while waited_s < timeout_s:
-            try:
-                return self._ready.result(0.1)
-            except NotInTime:
-                waited_s += 0.1
-            if not alive():
-                raise DriverFailed("the driver process ended before its instrument was ready; its words are above")
-        raise DriverFailed(f"the driver's instrument was not ready within {timeout_s:g} s")
+        self._process = process
+        return self._wait(self._ready, timeout_s, "its instrument was not ready")
+
+    def alive(self) -> bool:
+        """Tell whether the driver's process is running."""
+        return self._process is not None and self._process.poll() is None
 
     def ask(self, verb: str, timeout_s: float, **arguments: object) -> dict[str, Any]:
         """Send one command and wait for its answer.
@@ -78,27 +81,44 @@ class DriverLink:
             If no answer came in time; whether the command was carried out is not known.
         """
         answer: Future[dict[str, Any]] = Future()
-        with self._lock:
-            self._number += 1
-            number = self._number
-            self._waiting[number] = answer
-            self._commands.send(pack({"number": number, "verb": verb, **arguments}))
+        number = self._send(verb, arguments, answer)
         try:
-            message = answer.result(timeout_s)
-        except NotInTime:
-            raise DriverFailed(
-                f"the driver did not answer {verb!r} within {timeout_s:g} s; whether it was done is not known"
-            ) from None
+            message = self._wait(answer, timeout_s, f"{verb!r} was not answered; whether it was done is not known")
         finally:
             self._waiting.pop(number, None)
         if "error" in message:
             raise error_named(message["error"])(message["message"])
         return message["value"]
 
+    def tell(self, verb: str, **arguments: object) -> None:
+        """Send one command and do not wait; it is done after those before it, or never if the driver is gone."""
+        with suppress(DriverFailed):
+            self._send(verb, arguments, None)
+
+    def _send(self, verb: str, arguments: Mapping[str, object], answer: Future[dict[str, Any]] | None) -> int:
+        with self._lock:
+            self._number += 1
+            if answer is not None:
+                self._waiting[self._number] = answer
+            try:
+                self._commands.send(pack({"number": self._number, "verb": verb, **arguments}), zmq.NOBLOCK)
+            except zmq.Again:
+                raise DriverFailed(f"no driver process takes {verb!r}; restart the server") from None
+            return self._number
+
+    def _wait(self, answer: Future[dict[str, Any]], timeout_s: float, lacking: str) -> dict[str, Any]:
+        until_s = time.monotonic() + timeout_s
+        while time.monotonic() < until_s:
+            try:
+                return answer.result(LOOK_S)
+            except NotInTime:
+                if not self.alive():
+                    raise DriverFailed(f"the driver process has ended: {lacking}. Restart the server") from None
+        raise DriverFailed(f"the driver has been silent for {timeout_s:g} s: {lacking}")
+
     def dismiss(self) -> None:
         """Ask the driver to close its instrument and leave; do not wait for it."""
-        with self._lock:
-            self._commands.send(pack({"number": 0, "verb": "close"}))
+        self.tell("close")
 
     def close(self) -> None:
         """End the link's thread and close its sockets."""

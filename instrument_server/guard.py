@@ -5,7 +5,7 @@ a stop within milliseconds whatever server and driver are doing, and blanks by i
 either goes silent or when the permission runs out.
 
 Public line (port + 2, ROUTER): `{"word": "blank" | "stop" | "pause" | "state"}` → `GuardReport`.
-Private line (token): `{"token", "who", "act": "beat" | "open" | "close" | "arm", ...}`.
+Private line (token): `{"token", "who", "act": "beat" | "open" | "close" | "halt" | "arm", ...}`.
 """
 
 from __future__ import annotations
@@ -105,16 +105,17 @@ class Guard:
             self._acquiring = bool(message.get("acquiring"))
         if act == "open":
             return self._open(float(message["lease_s"]), now_s)
-        if act == "close":
+        if act in ("close", "halt"):
             self._watch.close()
             self._blanker.close()
+            self.halted = self.halted or act == "halt"
         elif act == "arm":
             self._watch.arm()
         elif act == "beat":
             if "lease_s" in message:
                 self._watch.renew(float(message["lease_s"]), now_s)
         else:
-            raise WireInvalid(f"the guard's private line knows beat, open, close and arm; got {act!r}")
+            raise WireInvalid(f"the guard's private line knows beat, open, close, halt and arm; got {act!r}")
         return self._facts(now_s)
 
     def _open(self, lease_s: float, now_s: float) -> dict[str, Any]:

@@ -36,15 +36,19 @@ class GuardLine:
         self._lock = threading.Lock()
         self._socket = context.socket(zmq.REQ)
         self._socket.linger = 0
+        self._socket.sndtimeo = ANSWER_MS
         # A lost answer must not block the next question, nor be taken for its answer.
         self._socket.setsockopt(zmq.REQ_RELAXED, 1)
         self._socket.setsockopt(zmq.REQ_CORRELATE, 1)
         self._socket.connect(endpoint)
 
-    def say(self, act: Literal["beat", "open", "close", "arm"], **facts: object) -> dict[str, Any] | None:
+    def say(self, act: Literal["beat", "open", "close", "halt", "arm"], **facts: object) -> dict[str, Any] | None:
         """Send one message; return the guard's answer, or None if it stayed silent."""
         with self._lock:
-            self._socket.send(pack({"token": self._token, "who": self._who, "act": act, **facts}))
+            try:
+                self._socket.send(pack({"token": self._token, "who": self._who, "act": act, **facts}))
+            except zmq.Again:
+                return None
             if not self._socket.poll(ANSWER_MS):
                 return None
             return unpack(self._socket.recv())

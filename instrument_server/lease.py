@@ -1,11 +1,12 @@
 """Who may command the instrument: one holder at a time, visible to all, gone when silent.
 
-A state machine without clock or sockets: every call is told the time. The server calls it
-under its lock.
+A state machine without clock or sockets: every call is told the time. Any thread may call;
+a heartbeat never waits for a command.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from ..core import LeaseHeld, LeaseInfo
@@ -29,6 +30,7 @@ class Lease:
 
     def __init__(self, length_s: float = 5.0) -> None:
         self.length_s = length_s
+        self._lock = threading.RLock()
         self._held: _Held | None = None
 
     def take(self, client: str, purpose: str, now_s: float) -> LeaseInfo:
@@ -39,11 +41,12 @@ class Lease:
         LeaseHeld
             If another client holds it.
         """
-        held = self._live(now_s)
-        if held is not None and held.holder != client:
-            raise LeaseHeld(self._taken_by(held, now_s))
-        self._held = _Held(client, purpose, now_s + self.length_s)
-        return self._info(self._held, now_s)
+        with self._lock:
+            held = self._live(now_s)
+            if held is not None and held.holder != client:
+                raise LeaseHeld(self._taken_by(held, now_s))
+            self._held = _Held(client, purpose, now_s + self.length_s)
+            return self._info(self._held, now_s)
 
     def renew(self, client: str, now_s: float) -> LeaseInfo:
         """Extend the lease of `client` by its full length.
@@ -53,15 +56,19 @@ class Lease:
         LeaseHeld
             If `client` does not hold it (any more).
         """
-        held = self.require(client, now_s)
-        held.expires_s = now_s + self.length_s
-        return self._info(held, now_s)
+        with self._lock:
+            held = self.require(client, now_s)
+            held.expires_s = now_s + self.length_s
+            return self._info(held, now_s)
 
-    def release(self, client: str, now_s: float) -> None:
-        """Give the lease back; nothing happens if it was not theirs."""
-        held = self._live(now_s)
-        if held is not None and held.holder == client:
-            self._held = None
+    def release(self, client: str, now_s: float) -> bool:
+        """Give the lease back; tell whether it was theirs."""
+        with self._lock:
+            held = self._live(now_s)
+            was_theirs = held is not None and held.holder == client
+            if was_theirs:
+                self._held = None
+            return was_theirs
 
     def require(self, client: str, now_s: float) -> _Held:
         """Raise unless `client` holds the lease now.
@@ -71,7 +78,8 @@ class Lease:
         LeaseHeld
             If another client holds it, or nobody does.
         """
-        held = self._live(now_s)
+        with self._lock:
+            held = self._live(now_s)
         if held is None:
             raise LeaseHeld(
                 f"{client} holds no lease; take one first (it expires after {self.length_s:g} s of silence)"
@@ -82,8 +90,9 @@ class Lease:
 
     def info(self, now_s: float) -> LeaseInfo | None:
         """Return who holds the lease; None if nobody does."""
-        held = self._live(now_s)
-        return None if held is None else self._info(held, now_s)
+        with self._lock:
+            held = self._live(now_s)
+            return None if held is None else self._info(held, now_s)
 
     def _live(self, now_s: float) -> _Held | None:
         if self._held is not None and now_s >= self._held.expires_s:

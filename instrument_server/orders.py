@@ -20,10 +20,11 @@ Orders = TypeVar("Orders", bound=Frozen)
 def take_orders(kind: type[Orders]) -> tuple[Orders, threading.Event]:
     """Return this child's orders and an event that is set when the server is gone.
 
-    Ctrl-C in a terminal reaches the whole process group; the server decides what it means,
-    so a child ignores it.
+    Ctrl-C in a terminal and a service manager's terminate reach the whole process group; the
+    server decides in which order to close, so a child ignores both.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     orders = kind.model_validate_json(sys.stdin.buffer.readline())
     gone = threading.Event()
 

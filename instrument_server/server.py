@@ -79,7 +79,7 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
         )  # fmt: skip
         driver = stack.enter_context(child("beamloop.instrument_server.driver", driver_orders, folder / "driver.log"))
         stack.callback(link.dismiss)
-        facts = link.ready(READY_S, lambda: driver.poll() is None)
+        facts = link.ready(driver, READY_S)
         info = InstrumentInfo.model_validate(facts["info"])
         blanker: Blanker = find(BLANKERS, plugin.blanker)(folder)
         desk = Desk(

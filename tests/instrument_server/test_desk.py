@@ -42,7 +42,15 @@ POINT = {"kind": "points", "detector": "haadf", "points": [[1e-8, 1e-8]], "dwell
 class FakeDriver:
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.lives = True
         self.fails: BeamloopError | None = None
+
+    def alive(self) -> bool:
+        return self.lives
+
+    def tell(self, verb: str, **arguments: Any) -> None:
+        self.told.append((verb, arguments))
 
     def ask(self, verb: str, timeout_s: float, **arguments: Any) -> dict[str, Any]:
         self.asked.append((verb, arguments))
@@ -203,7 +211,33 @@ def test_a_holder_that_goes_silent_loses_the_beam(bench: Bench) -> None:
     assert bench.guard.said == ["open", "beat"]
     bench.now_s = 6.0
     bench.desk.beat()
-    assert bench.guard.said == ["open", "beat", "close"]
+    assert bench.guard.said == ["open", "beat", "halt"]
+
+
+def test_a_driver_that_died_ends_its_scan_as_failed(bench: Bench) -> None:
+    bench.ask("lease")
+    bench.ask("acquire", plan=POINT)
+    bench.driver.lives = False
+    bench.desk.beat()
+    assert bench.guard.said == ["open", "close"]
+    assert "the driver process has ended" in bench.audit_file.read_text()
+
+
+def test_frames_of_a_former_holder_are_forgotten(bench: Bench) -> None:
+    bench.ask("lease", client="ada")
+    bench.ask("release", client="ada")
+    assert bench.driver.told == [("forget", {"receiver": "ada"})]
+    bench.ask("lease", client="bob")
+    bench.now_s = 10.0
+    bench.ask("lease", client="eve")
+    assert bench.driver.told[-1] == ("forget", {"receiver": "bob"})
+
+
+def test_a_release_by_somebody_else_changes_nothing(bench: Bench) -> None:
+    bench.ask("lease", client="ada")
+    bench.ask("release", client="bob")
+    assert bench.driver.told == []
+    assert bench.ask("renew", client="ada").status == "done"
 
 
 def test_a_command_waits_for_the_scan_before_it(bench: Bench) -> None:
