@@ -1,0 +1,368 @@
+"""Receives the scans addressed to one name, in memory that is bounded, and acknowledges twice.
+
+One background thread owns the DEALER socket. A message returns its credit when it has
+left this memory, so a slow reader slows the sender and nothing is lost; it is released
+at the sender when the reader says `stored`. Every message of a scan nobody reads keeps
+its credit: read each scan that was asked for, or `discard` it.
+
+The receiver says hello on each new connection and whenever it heard nothing for
+`HEARTBEAT_S`, until it is answered, so that either side may vanish and come back.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import zmq
+
+from ..core.errors import ChannelClosed, InstrumentUnreachable, WireInvalid, error_named
+from ..core.frame import Scan
+from .channel import Incoming, Inflow
+from .doorbell import Doorbell
+from .incoming import Arrivals, IncomingScan
+from .incoming import collect as collect
+from .keep_alive import keep_alive
+from .wire import Batch, Begin, End, Message, Numbered, Welcome, decode, encode
+
+HEARTBEAT_S = 0.5
+OWED_S = 0.01
+"""How long an acknowledgement that is not urgent may wait for company."""
+LINGER_S = 0.5
+MOST_MESSAGE_BYTES = 2**30
+TURN = 64
+"""Messages heard before the I/O thread looks at what it must send."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverStatistics:
+    """What a receiver counts.
+
+    Attributes
+    ----------
+    channel
+        Counters of the channel.
+    scans
+        Ids of scans that are not finished here, announced or under way.
+    invalid
+        Messages ignored because they were not of this protocol.
+    unclaimed
+        Messages dropped because their scan was discarded or never announced.
+    """
+
+    channel: Inflow
+    scans: tuple[str, ...]
+    invalid: int
+    unclaimed: int
+
+
+class Receiver:
+    """The client's end of the data channel; thread-safe.
+
+    Parameters
+    ----------
+    endpoint
+        Where the sender listens; the sender need not be there yet.
+    name
+        Name under which scans are addressed to this receiver. A second receiver of the
+        same name takes the place of the first, for good.
+    credit
+        Messages held here that nobody has taken, of 0.5-2 MiB each.
+
+    Raises
+    ------
+    ChannelClosed
+        If the endpoint is malformed.
+    """
+
+    def __init__(self, endpoint: str, name: str, credit: int = 32) -> None:
+        if credit < 1:
+            raise ValueError(f"credit of {credit} messages was asked for; at least 1 is needed to receive anything")
+        self._endpoint, self._name = endpoint, name
+        self._incoming = Incoming(name, secrets.randbits(62) + 1, credit)
+        self._scans: dict[str, IncomingScan] = {}
+        self._discarded: set[str] = set()
+        self._invalid = self._unclaimed = 0
+        self._heard_at: float | None = None
+        self._asked_at = float("-inf")
+        self._closing = self._ended = False
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._dealer = _connected(self._context, endpoint)
+        self._bell = Doorbell(self._context)
+        self._news = threading.Condition()
+        self._thread = threading.Thread(target=self._serve, name=f"receiver {name}", daemon=True)
+        self._thread.start()
+
+    def scan(self, scan_id: str, timeout_s: float) -> IncomingScan:
+        """Wait until a scan is announced and return it; asked again, return the same object.
+
+        Raises
+        ------
+        InstrumentUnreachable
+            If it was not announced in time; the message says what was heard instead.
+        ChannelClosed
+            After `close`, or if another receiver took this name.
+        ProtocolMismatch
+            If the sender speaks another version.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._news:
+            while scan_id not in self._scans:
+                self._raise_if_over()
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise InstrumentUnreachable(self._silence(f"scan {scan_id!r} was not announced", timeout_s))
+                self._news.wait(left)
+            scan = self._scans[scan_id]
+            self._claim(scan.arrivals)
+            return scan
+
+    def discard(self, scan_id: str) -> None:
+        """Drop a scan, now and whatever of it still comes; the sender is told that it is settled."""
+        with self._news:
+            scan = self._scans.pop(scan_id, None)
+            if scan is None or not scan.arrivals.whole:
+                self._discarded.add(scan_id)
+            if scan is not None:
+                self._settle(scan.arrivals, f"scan {scan_id!r} was discarded")
+
+    def statistics(self) -> ReceiverStatistics:
+        """Return the counters."""
+        with self._news:
+            return ReceiverStatistics(self._incoming.statistics(), tuple(self._scans), self._invalid, self._unclaimed)
+
+    def close(self) -> None:
+        """Send the last acknowledgements and stop, within `LINGER_S`; may be repeated."""
+        with self._news:
+            if not self._closing and not self._ended:
+                self._closing = True
+                self._bell.ring()
+            self._news.notify_all()
+        self._thread.join()
+        with self._news:
+            self._bell.close()
+        self._context.term()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def next_message(self, arrivals: Arrivals, timeout_s: float) -> Batch | End:
+        """Take the next message of a scan, for `IncomingScan.batches`.
+
+        Raises
+        ------
+        InstrumentUnreachable, ChannelClosed, ProtocolMismatch
+            As `scan`.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._news:
+            while not arrivals.queue:
+                if arrivals.broken:
+                    raise ChannelClosed(arrivals.broken)
+                self._raise_if_over()
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    what = f"no further message of scan {arrivals.scan_id!r} came"
+                    raise InstrumentUnreachable(self._silence(what, timeout_s))
+                self._news.wait(left)
+            return self._take(arrivals)
+
+    def acknowledge(self, arrivals: Arrivals) -> None:
+        """Tell the sender that everything taken of a scan is stored, for `IncomingScan.stored`."""
+        with self._news:
+            self._store(arrivals)
+            scan = self._scans.get(arrivals.scan_id)
+            if arrivals.over and scan is not None and scan.arrivals is arrivals:
+                del self._scans[arrivals.scan_id]
+
+    def _take(self, arrivals: Arrivals) -> Batch | End:
+        message = arrivals.queue.popleft()
+        arrivals.over = isinstance(message, End)
+        self._return_credit(arrivals, message.seq)
+        return message
+
+    def _claim(self, arrivals: Arrivals) -> None:
+        if arrivals.begin is not None:
+            self._return_credit(arrivals, arrivals.begin)
+            arrivals.begin = None
+
+    def _return_credit(self, arrivals: Arrivals, seq: int) -> None:
+        arrivals.unstored.append(seq)
+        if self._incoming.take(arrivals.session):
+            self._ring()
+
+    def _store(self, arrivals: Arrivals) -> None:
+        if self._incoming.store(arrivals.session, arrivals.unstored):
+            self._ring()
+        arrivals.unstored.clear()
+
+    def _settle(self, arrivals: Arrivals, reason: str) -> None:
+        """Take and acknowledge all that came of a scan; whoever reads it gets the reason."""
+        arrivals.broken = reason
+        self._claim(arrivals)
+        while arrivals.queue:
+            self._take(arrivals)
+        self._store(arrivals)
+        self._news.notify_all()
+
+    def _ring(self) -> None:
+        if not self._ended:
+            self._bell.ring()
+
+    def _raise_if_over(self) -> None:
+        refused = self._incoming.refused
+        if refused is not None:
+            raise error_named(refused.error)(f"{refused.reason} (sender at {self._endpoint})")
+        if self._closing or self._ended:
+            raise ChannelClosed(f"the receiver {self._name!r} of {self._endpoint} is closed")
+
+    def _silence(self, what: str, timeout_s: float) -> str:
+        within = f"{what} within {timeout_s:g} s"
+        if self._heard_at is None:
+            return (
+                f"{within}: no answer at all from {self._endpoint}; check the address, that the instrument server "
+                "runs, and that no firewall is between"
+            )
+        ago = time.monotonic() - self._heard_at
+        waiting = {scan_id: scan.arrivals.waiting for scan_id, scan in self._scans.items()}
+        full = ", ".join(f"{scan_id!r} ({count})" for scan_id, count in waiting.items() if count)
+        blocked = f"; messages that nobody read wait here, read or discard their scans: {full}" if full else ""
+        return f"{within}; the sender at {self._endpoint} was heard {ago:.1f} s ago{blocked}"
+
+    def _serve(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._bell.inner, zmq.POLLIN)
+        poller.register(self._dealer, zmq.POLLIN)
+        try:
+            while not self._closing:
+                wait_s = OWED_S if self._incoming.owes else HEARTBEAT_S
+                ready = dict(poller.poll(int(wait_s * 1000)))
+                if self._bell.inner in ready:
+                    with self._news:
+                        self._bell.answer()
+                if self._dealer in ready:
+                    self._hear_all()
+                self._put_due(flush=not ready)
+            self._put_due(flush=True)
+        finally:
+            self._dealer.close(linger=int(LINGER_S * 1000))
+            with self._news:
+                self._ended = True
+                self._news.notify_all()
+
+    def _hear_all(self) -> None:
+        for _ in range(TURN):
+            try:
+                frames = self._dealer.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            try:
+                message = decode([frame.buffer for frame in frames])
+            except WireInvalid:
+                self._invalid += 1
+                continue
+            with self._news:
+                self._hear(message)
+
+    def _hear(self, message: Message) -> None:
+        self._heard_at = time.monotonic()
+        session = self._incoming.session
+        delivered = self._incoming.hear(message)
+        if isinstance(message, Welcome) and self._incoming.session == message.session:
+            if session not in (0, message.session):
+                self._break_scans()
+            for scan in message.scans:
+                if scan.scan_id not in self._scans:
+                    self._announce(scan, None)
+        if delivered is not None:
+            self._deliver(delivered)
+        if delivered is not None or self._incoming.refused:
+            self._news.notify_all()
+
+    def _break_scans(self) -> None:
+        """Give up the scans of a numbering that is gone; those wholly here stay readable."""
+        for scan_id, scan in list(self._scans.items()):
+            if not scan.arrivals.whole:
+                scan.arrivals.broken = (
+                    f"the sender at {self._endpoint} restarted or forgot receiver {self._name!r}; the rest of scan "
+                    f"{scan_id!r} will not come"
+                )
+                del self._scans[scan_id]
+        self._discarded.clear()
+        self._news.notify_all()
+
+    def _announce(self, scan: Scan, begin: int | None) -> None:
+        old = self._scans.get(scan.scan_id)
+        if old is not None:
+            self._settle(old.arrivals, f"scan {scan.scan_id!r} was announced anew")
+        arrivals = Arrivals(scan.scan_id, self._incoming.session, begin)
+        self._scans[scan.scan_id] = IncomingScan(scan, arrivals, self)
+        self._news.notify_all()
+
+    def _deliver(self, message: Numbered) -> None:
+        scan_id = _scan_id(message)
+        if scan_id in self._discarded:
+            self._drop(message)
+        elif isinstance(message, Begin):
+            self._announce(message.scan, message.seq)
+        elif scan_id in self._scans and not self._scans[scan_id].arrivals.whole:
+            self._scans[scan_id].arrivals.queue.append(message)
+        else:
+            self._drop(message)
+
+    def _drop(self, message: Numbered) -> None:
+        self._unclaimed += 1
+        self._incoming.take(self._incoming.session)
+        self._incoming.store(self._incoming.session, [message.seq])
+        if isinstance(message, End):
+            self._discarded.discard(message.end.scan_id)
+
+    def _put_due(self, flush: bool) -> None:
+        now = time.monotonic()
+        with self._news:
+            if now - max(self._heard_at or float("-inf"), self._asked_at) >= HEARTBEAT_S:
+                self._asked_at = now
+                self._incoming.ask()
+            due = self._incoming.due(flush)
+        for message in due:
+            try:
+                self._dealer.send_multipart(encode(message), zmq.NOBLOCK)
+            except zmq.Again:
+                # Not connected; the hello on the next connection says all of it again.
+                return
+
+
+def _scan_id(message: Numbered) -> str:
+    match message:
+        case Begin(scan=scan):
+            return scan.scan_id
+        case Batch(batch=batch):
+            return batch.scan_id
+        case End(end=end):
+            return end.scan_id
+
+
+def _connected(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.Socket[bytes]:
+    dealer = context.socket(zmq.DEALER)
+    # Nothing may queue for a connection that does not exist: it would be stale when sent.
+    dealer.setsockopt(zmq.IMMEDIATE, 1)
+    dealer.setsockopt(zmq.RECONNECT_IVL, 50)
+    dealer.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+    dealer.setsockopt(zmq.MAXMSGSIZE, MOST_MESSAGE_BYTES)
+    keep_alive(dealer)
+    try:
+        dealer.connect(endpoint)
+    except zmq.ZMQError as error:
+        dealer.close(linger=0)
+        context.term()
+        raise ChannelClosed(f"cannot connect to {endpoint!r}: {error}; it must be like tcp://host:7441") from None
+    return dealer

@@ -1,0 +1,583 @@
+"""Over real sockets every frame arrives once, whatever dies, lags or lies; nothing is left open."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from beamloop.core import (
+    Axis,
+    ChannelClosed,
+    FrameBatch,
+    InstrumentUnreachable,
+    Scan,
+    ScanEnd,
+    ScanIncomplete,
+    UnknownName,
+)
+from beamloop.streaming import Receiver, Sender, collect
+from beamloop.streaming.channel import Outflow
+
+WAIT_S = 20.0
+FRAME = (16, 16)
+
+
+@pytest.fixture(autouse=True)
+def no_channel_threads_left() -> Iterator[None]:
+    yield
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith(("sender", "receiver"))]
+    assert not left, f"I/O threads left running: {left}"
+
+
+def _scan(scan_id: str = "a", n: int = 32, receiver: str = "edge", dtype: str = "<u2") -> Scan:
+    return Scan(
+        scan_id=scan_id, measurement_id="m", receiver=receiver, detector="camera",
+        scan_axes=(Axis(name="index", size=n),),
+        frame_axes=tuple(Axis(name=name, size=size) for name, size in zip("vu", FRAME, strict=True)),
+        dtype=dtype, dwell_s=1e-3, simulated=True,
+    )  # fmt: skip
+
+
+def _frames(scan: Scan) -> np.ndarray:
+    """Return the scan's frames, which anyone can make again from its id."""
+    rng = np.random.default_rng(list(scan.scan_id.encode()))
+    return rng.integers(0, 60_000, (scan.n_frames, *scan.frame_shape)).astype(scan.dtype)
+
+
+def _batches(scan: Scan, size: int = 4) -> Iterator[FrameBatch]:
+    frames = _frames(scan)
+    for start in range(0, scan.n_frames, size):
+        indices = np.arange(start, min(start + size, scan.n_frames))
+        yield FrameBatch(scan.scan_id, indices, np.zeros((len(indices), 2)), frames[indices])
+
+
+def _complete(scan: Scan) -> ScanEnd:
+    return ScanEnd(scan_id=scan.scan_id, status="complete", n_frames=scan.n_frames)
+
+
+def _send(sender: Sender, scan: Scan, size: int = 4) -> None:
+    sender.begin(scan)
+    for batch in _batches(scan, size):
+        sender.send(batch, give_up=_after(WAIT_S))
+    sender.end(_complete(scan))
+
+
+def _send_batches(sender: Sender, scan: Scan, give_up: Callable[[], bool]) -> None:
+    for batch in _batches(scan):
+        sender.send(batch, give_up)
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    deadline = time.monotonic() + seconds
+    return lambda: time.monotonic() > deadline
+
+
+def _until(claim: Callable[[], bool]) -> None:
+    late = _after(WAIT_S)
+    while not claim():
+        assert not late(), "it did not come true in time"
+        time.sleep(0.005)
+
+
+def _outflow(sender: Sender, name: str = "edge") -> Outflow:
+    return sender.statistics().receivers[name]
+
+
+@pytest.mark.parametrize("dtype", ["<u2", ">u2", "<f4", ">i4"])
+def test_a_scan_arrives_bit_for_bit_with_its_axes(dtype: str) -> None:
+    scan = _scan(dtype=dtype)
+    with Sender() as sender, Receiver(sender.endpoint, "edge") as receiver:
+        _send(sender, scan)
+        incoming = receiver.scan("a", WAIT_S)
+        assert incoming.header == scan
+        signal = collect(incoming, WAIT_S)
+        assert signal.data.dtype.str == dtype
+        np.testing.assert_array_equal(signal.data, _frames(scan))
+        assert signal.axes == (*scan.scan_axes, *scan.frame_axes)
+        assert (signal.units, signal.valid, signal.metadata["simulated"]) == ("counts", None, True)
+        assert incoming.complete
+        assert incoming.end == _complete(scan)
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:*", "ipc://{folder}/frames"])
+def test_scans_begun_before_the_receiver_exists_are_kept_for_it(
+    endpoint: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("ipc")
+    with Sender(endpoint.format(folder=folder)) as sender:
+        assert "*" not in sender.endpoint
+        _send(sender, _scan("a"))
+        _send(sender, _scan("b", receiver="other"))
+        with Receiver(sender.endpoint, "edge") as receiver:
+            np.testing.assert_array_equal(collect(receiver.scan("a", WAIT_S), WAIT_S).data, _frames(_scan("a")))
+        with Receiver(sender.endpoint, "other") as receiver:
+            np.testing.assert_array_equal(collect(receiver.scan("b", WAIT_S), WAIT_S).data, _frames(_scan("b")))
+
+
+def test_frames_go_to_the_receiver_named_in_the_header_only() -> None:
+    with (
+        Sender() as sender,
+        Receiver(sender.endpoint, "edge") as edge,
+        Receiver(sender.endpoint, "viewer") as viewer,
+    ):
+        _until(lambda: len(sender.statistics().receivers) == 2)
+        _send(sender, _scan())
+        collect(edge.scan("a", WAIT_S), WAIT_S)
+        with pytest.raises(InstrumentUnreachable, match=r"was not announced within 0\.1 s; the sender"):
+            viewer.scan("a", 0.1)
+        assert viewer.statistics().channel.delivered == 0
+
+
+def test_retention_is_released_by_stored_and_by_nothing_else() -> None:
+    with Sender() as sender, Receiver(sender.endpoint, "edge") as receiver:
+        _send(sender, _scan())
+        incoming = receiver.scan("a", WAIT_S)
+        collect(incoming, WAIT_S)
+        _until(lambda: _outflow(sender).received == 10)
+        assert _outflow(sender).retained == 10
+        incoming.stored()
+        _until(lambda: _outflow(sender).retained_bytes == 0)
+        assert receiver.statistics().scans == ()
+
+
+def test_acknowledgements_made_just_before_close_reach_the_sender() -> None:
+    with Sender() as sender:
+        for n in range(20):
+            with Receiver(sender.endpoint, "edge") as receiver:
+                scan = _scan(f"s{n}", n=4)
+                _send(sender, scan)
+                incoming = receiver.scan(scan.scan_id, WAIT_S)
+                collect(incoming, WAIT_S)
+                incoming.stored()
+            _until(lambda: _outflow(sender).retained == 0)
+
+
+CHILD = """
+import sys, zlib
+from beamloop.streaming import Receiver
+endpoint, leave_after = sys.argv[1], int(sys.argv[2])
+with Receiver(endpoint, "edge") as receiver:
+    incoming = receiver.scan("a", 20.0)
+    for count, batch in enumerate(incoming.batches(20.0), start=1):
+        for index, frame in zip(batch.indices, batch.frames):
+            print("frame", index, zlib.crc32(frame.tobytes()), flush=True)
+        incoming.stored()
+        if count == leave_after:
+            sys.stdin.read()
+    incoming.stored()
+    print("complete", incoming.complete, flush=True)
+"""
+
+
+def _child(endpoint: str, leave_after: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", CHILD, endpoint, str(leave_after)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _sums(lines: str) -> dict[int, int]:
+    return {
+        int(i): int(crc) for word, i, crc in (line.split() for line in lines.splitlines() if "frame" in line) if word
+    }
+
+
+def _expected(scan: Scan) -> dict[int, int]:
+    return {index: zlib.crc32(frame.tobytes()) for index, frame in enumerate(_frames(scan))}
+
+
+def test_a_scan_reaches_another_process_bit_for_bit() -> None:
+    scan = _scan(n=500)
+    with Sender() as sender, _child(sender.endpoint) as child:
+        _send(sender, scan)
+        lines, _ = child.communicate(timeout=WAIT_S)
+        assert child.returncode == 0
+        assert "complete True" in lines
+        assert _sums(lines) == _expected(scan)
+        _until(lambda: _outflow(sender).retained == 0)
+
+
+def test_a_receiver_process_killed_in_mid_scan_loses_nothing_when_it_comes_back() -> None:
+    scan = _scan(n=400)
+    with Sender() as sender:
+        with _child(sender.endpoint, leave_after=20) as first:
+            _send(sender, scan)
+            _until(lambda: _outflow(sender).stored >= 20)
+            first.kill()
+            before, _ = first.communicate(timeout=WAIT_S)
+        with _child(sender.endpoint) as second:
+            after, _ = second.communicate(timeout=WAIT_S)
+        assert second.returncode == 0
+        assert len(_sums(before)) == 80
+        assert _sums(before) | _sums(after) == _expected(scan)
+        _until(lambda: _outflow(sender).retained == 0)
+
+
+def test_unstored_frames_come_again_to_a_receiver_of_the_same_name() -> None:
+    scan = _scan()
+    with Sender() as sender:
+        with Receiver(sender.endpoint, "edge") as receiver:
+            _send(sender, scan)
+            collect(receiver.scan("a", WAIT_S), WAIT_S)
+        with Receiver(sender.endpoint, "edge") as receiver:
+            np.testing.assert_array_equal(collect(receiver.scan("a", WAIT_S), WAIT_S).data, _frames(scan))
+        assert _outflow(sender).resent == 10
+
+
+def test_a_returning_receiver_that_had_stored_half_is_told_honestly_what_it_lacks() -> None:
+    scan = _scan(n=32)
+    with Sender() as sender:
+        with Receiver(sender.endpoint, "edge") as receiver:
+            _send(sender, scan)
+            incoming = receiver.scan("a", WAIT_S)
+            batches = incoming.batches(WAIT_S)
+            for _ in range(3):
+                next(batches)
+            incoming.stored()
+        with Receiver(sender.endpoint, "edge") as receiver:
+            incoming = receiver.scan("a", WAIT_S)
+            with pytest.raises(ScanIncomplete, match=r"lacks 12 of 32 frames: 0-11; its end says complete"):
+                collect(incoming, WAIT_S)
+            assert not incoming.complete
+            assert incoming.valid.sum() == 20
+
+
+def test_a_slow_reader_slows_the_sender_and_gets_everything() -> None:
+    scan = _scan(n=600)
+    bound = 40_000
+    most = 0
+    with Sender(retention_bytes=bound) as sender, Receiver(sender.endpoint, "edge", credit=4) as receiver:
+        thread = threading.Thread(target=_send, args=(sender, scan, 2))
+        thread.start()
+        incoming = receiver.scan("a", WAIT_S)
+        got = []
+        for batch in incoming.batches(WAIT_S):
+            time.sleep(0.001)
+            got.append(batch.frames.copy())
+            most = max(most, _outflow(sender).retained_bytes)
+            assert receiver.statistics().channel.held <= 4
+            assert _outflow(sender).offered - len(got) < 60, "the sender ran ahead of its bound"
+            incoming.stored()
+        thread.join(WAIT_S)
+        np.testing.assert_array_equal(np.concatenate(got), _frames(scan))
+        assert incoming.complete
+        assert most <= bound + 2 * 1024
+
+
+def test_at_the_bound_send_waits_until_it_is_told_to_give_up() -> None:
+    scan, asked = _scan(n=1000), []
+
+    def give_up() -> bool:
+        asked.append(time.monotonic())
+        return len(asked) == 5
+
+    with Sender(retention_bytes=20_000) as sender:
+        sender.begin(scan)
+        with pytest.raises(ChannelClosed, match=r"given up: \d+ bytes wait to be stored there, the bound is 20000"):
+            _send_batches(sender, scan, give_up)
+        assert len(asked) == 5
+        assert _outflow(sender).retained_bytes <= 20_000 + 1024
+
+
+def test_forget_wakes_a_waiting_sender_and_frees_its_memory() -> None:
+    scan = _scan(n=1000)
+    with Sender(retention_bytes=20_000) as sender:
+        sender.begin(scan)
+        failures: list[str] = []
+
+        def push() -> None:
+            try:
+                for batch in _batches(scan):
+                    sender.send(batch, _after(WAIT_S))
+            except ChannelClosed as error:
+                failures.append(str(error))
+
+        thread = threading.Thread(target=push)
+        thread.start()
+        _until(lambda: _outflow(sender).retained_bytes > 15_000)
+        sender.forget("edge")
+        thread.join(WAIT_S)
+        assert len(failures) == 1
+        assert "was forgotten" in failures[0]
+        assert _outflow(sender).retained_bytes == 0
+        sender.end(ScanEnd(scan_id="a", status="failed", n_frames=0))
+        sender.forget("nobody")
+
+
+def test_a_connected_receiver_that_was_forgotten_is_told_and_gets_the_next_scan() -> None:
+    with Sender() as sender, Receiver(sender.endpoint, "edge", credit=2) as receiver:
+        sender.begin(_scan("a"))
+        for batch in _batches(_scan("a")):
+            sender.send(batch)
+        incoming = receiver.scan("a", WAIT_S)
+        sender.forget("edge")
+        with pytest.raises(ChannelClosed, match="restarted or forgot"):
+            for _ in incoming.batches(WAIT_S):
+                pass
+        _send(sender, _scan("b"))
+        np.testing.assert_array_equal(collect(receiver.scan("b", WAIT_S), WAIT_S).data, _frames(_scan("b")))
+
+
+def test_a_restarted_sender_is_found_again_and_the_broken_scan_says_so() -> None:
+    with Sender() as sender:
+        endpoint = sender.endpoint
+        receiver = Receiver(endpoint, "edge")
+        sender.begin(_scan("a"))
+        sender.send(next(_batches(_scan("a"))))
+        incoming = receiver.scan("a", WAIT_S)
+        batches = incoming.batches(WAIT_S)
+        next(batches)
+    with receiver, Sender(endpoint) as sender:
+        _send(sender, _scan("b"))
+        with pytest.raises(ChannelClosed, match="the rest of scan 'a' will not come"):
+            next(batches)
+        np.testing.assert_array_equal(collect(receiver.scan("b", WAIT_S), WAIT_S).data, _frames(_scan("b")))
+
+
+def _shut(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+
+
+class Cut:
+    """A byte-level proxy on 127.0.0.1 whose connections can be cut."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._target = int(endpoint.rsplit(":", 1)[1])
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._open: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._target))
+            self._open += [near, far]
+            for source, sink in ((near, far), (far, near)):
+                thread = threading.Thread(target=self._pump, args=(source, sink))
+                self._threads.append(thread)
+                thread.start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(1 << 14):
+                sink.sendall(data)
+        except OSError:
+            pass
+        # Closed only at the end: a closed socket's number could be given to the next connection.
+        for end in (source, sink):
+            _shut(end)
+
+    def cut(self) -> None:
+        """Break every connection as it stands, in the middle of a message if so."""
+        for end in self._open:
+            _shut(end)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+        for thread in self._threads:
+            thread.join(WAIT_S)
+        for end in self._open:
+            end.close()
+
+
+def test_a_connection_cut_again_and_again_loses_and_doubles_nothing() -> None:
+    scan, rng = _scan(n=2000), random.Random(3)
+    with Sender() as sender:
+        proxy = Cut(sender.endpoint)
+        with Receiver(proxy.endpoint, "edge", credit=8) as receiver:
+            thread = threading.Thread(target=_send, args=(sender, scan))
+            thread.start()
+            incoming = receiver.scan("a", WAIT_S)
+            got, cuts = [], 0
+            for batch in incoming.batches(WAIT_S):
+                got.append(batch.frames.copy())
+                if len(got) % 50 == 25:
+                    time.sleep(rng.random() * 0.005)
+                    proxy.cut()
+                    cuts += 1
+                incoming.stored()
+            thread.join(WAIT_S)
+            assert cuts == 10
+            assert incoming.complete
+            np.testing.assert_array_equal(np.concatenate(got), _frames(scan))
+            assert receiver.statistics().channel.links >= 8
+        proxy.close()
+
+
+def test_a_second_receiver_of_the_same_name_takes_over_and_the_first_is_told() -> None:
+    with Sender() as sender, Receiver(sender.endpoint, "edge") as first:
+        _until(lambda: first.statistics().channel.session != 0)
+        with Receiver(sender.endpoint, "edge") as second:
+            _until(lambda: second.statistics().channel.session != 0)
+            with pytest.raises(ChannelClosed, match="another receiver of the name 'edge'"):
+                first.scan("a", WAIT_S)
+            _send(sender, _scan())
+            assert collect(second.scan("a", WAIT_S), WAIT_S).valid is None
+
+
+def test_a_scan_that_nobody_reads_blocks_with_a_clear_word_until_it_is_discarded() -> None:
+    with Sender() as sender, Receiver(sender.endpoint, "edge", credit=4) as receiver:
+        _send(sender, _scan("unread"))
+        _send(sender, _scan("wanted"))
+        _until(lambda: receiver.statistics().channel.held == 4)
+        with pytest.raises(InstrumentUnreachable, match=r"read or discard their scans: 'unread' \(4\)"):
+            receiver.scan("wanted", 0.1)
+        receiver.discard("unread")
+        incoming = receiver.scan("wanted", WAIT_S)
+        np.testing.assert_array_equal(collect(incoming, WAIT_S).data, _frames(_scan("wanted")))
+        incoming.stored()
+        _until(lambda: _outflow(sender).retained == 0)
+
+
+def test_a_scan_discarded_before_it_came_is_never_held() -> None:
+    with Sender() as sender, Receiver(sender.endpoint, "edge", credit=2) as receiver:
+        receiver.discard("a")
+        _send(sender, _scan("a"))
+        _until(lambda: _outflow(sender).stored == 10)
+        assert receiver.statistics().unclaimed == 10
+        assert receiver.statistics().scans == ()
+
+
+def test_two_scans_may_be_read_out_of_turn() -> None:
+    with Sender() as sender, Receiver(sender.endpoint, "edge", credit=64) as receiver:
+        for name in ("a", "b"):
+            _send(sender, _scan(name))
+        for name in ("b", "a"):
+            incoming = receiver.scan(name, WAIT_S)
+            np.testing.assert_array_equal(collect(incoming, WAIT_S).data, _frames(_scan(name)))
+            incoming.stored()
+            retained = 10 if name == "b" else 0
+            time.sleep(0.05)
+            _until(lambda retained=retained: _outflow(sender).retained == (20 if retained else 0))
+
+
+def test_a_stopped_scan_is_incomplete_and_names_its_frames_as_ranges() -> None:
+    scan = _scan(n=64)
+    with Sender() as sender, Receiver(sender.endpoint, "edge") as receiver:
+        sender.begin(scan)
+        for number, batch in enumerate(_batches(scan)):
+            if number not in (2, 3, 9):
+                sender.send(batch)
+        sender.end(ScanEnd(scan_id="a", status="stopped", n_frames=52, reason="by a person"))
+        incoming = receiver.scan("a", WAIT_S)
+        signal = collect(incoming, WAIT_S, allow_incomplete=True)
+        assert signal.valid is not None
+        assert np.flatnonzero(~signal.valid).tolist() == [*range(8, 16), *range(36, 40)]
+        np.testing.assert_array_equal(signal.data[signal.valid], _frames(scan)[signal.valid])
+        with pytest.raises(
+            ScanIncomplete, match=r"lacks 12 of 64 frames: 8-15, 36-39; its end says stopped, 52 frames by"
+        ):
+            collect(incoming, WAIT_S)
+
+
+def test_a_frame_sent_twice_keeps_a_scan_from_being_complete() -> None:
+    scan = _scan(n=8)
+    with Sender() as sender, Receiver(sender.endpoint, "edge") as receiver:
+        sender.begin(scan)
+        for batch in (*_batches(scan), next(_batches(scan))):
+            sender.send(batch)
+        sender.end(_complete(scan))
+        incoming = receiver.scan("a", WAIT_S)
+        with pytest.raises(ScanIncomplete, match="took 12 of 8"):
+            collect(incoming, WAIT_S)
+        assert incoming.valid.all()
+        assert not incoming.complete
+
+
+def test_nothing_heard_is_said_with_the_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with (
+            Receiver(endpoint, "edge") as receiver,
+            pytest.raises(InstrumentUnreachable, match=rf"within 0\.2 s: no answer at all from {endpoint}"),
+        ):
+            receiver.scan("a", 0.2)
+
+
+def test_a_pause_between_batches_longer_than_the_time_out_is_said_and_can_be_waited_out() -> None:
+    scan = _scan(n=8)
+    with Sender() as sender, Receiver(sender.endpoint, "edge") as receiver:
+        sender.begin(scan)
+        incoming = receiver.scan("a", WAIT_S)
+        with pytest.raises(InstrumentUnreachable, match=r"no further message of scan 'a' came within 0\.05 s"):
+            next(incoming.batches(0.05))
+        for batch in _batches(scan):
+            sender.send(batch)
+        sender.end(_complete(scan))
+        np.testing.assert_array_equal(collect(incoming, WAIT_S).data, _frames(scan))
+
+
+def test_misuse_of_the_sender_is_refused() -> None:
+    with Sender() as sender:
+        with pytest.raises(UnknownName, match="no scan 'a' was begun here; under way: none"):
+            sender.send(next(_batches(_scan())))
+        with pytest.raises(UnknownName, match="no scan 'a'"):
+            sender.end(_complete(_scan()))
+        sender.begin(_scan())
+        with pytest.raises(ValueError, match="'a' is under way already"):
+            sender.begin(_scan())
+        with pytest.raises(ChannelClosed, match="cannot listen at"):
+            Sender(sender.endpoint)
+    with pytest.raises(ChannelClosed, match="is closed"):
+        sender.begin(_scan("b"))
+    with pytest.raises(ChannelClosed, match="cannot connect to 'nonsense'"):
+        Receiver("nonsense", "edge")
+    with pytest.raises(ValueError, match="credit of 0"):
+        Receiver("tcp://127.0.0.1:1", "edge", credit=0)
+
+
+def test_close_is_repeatable_and_wakes_whoever_waits() -> None:
+    sender = Sender(retention_bytes=20_000)
+    receiver = Receiver(sender.endpoint, "edge")
+    sender.begin(_scan("b", n=1000, receiver="dead"))
+    raised: list[type[Exception]] = []
+
+    def wait(call: Callable[[], object]) -> None:
+        try:
+            call()
+        except ChannelClosed as error:
+            raised.append(type(error))
+
+    def push() -> None:
+        for batch in _batches(_scan("b", n=1000, receiver="dead")):
+            sender.send(batch)
+
+    waiting = [
+        threading.Thread(target=wait, args=(lambda: receiver.scan("never", WAIT_S),)),
+        threading.Thread(target=wait, args=(push,)),
+    ]
+    for thread in waiting:
+        thread.start()
+    _until(lambda: _outflow(sender, "dead").retained_bytes > 15_000)
+    for _ in range(2):
+        sender.close()
+        receiver.close()
+    for thread in waiting:
+        thread.join(WAIT_S)
+    assert raised == [ChannelClosed, ChannelClosed]
+    assert receiver.statistics().scans == ()
+
+
+def test_close_delivers_what_a_connected_receiver_can_still_take() -> None:
+    with Sender() as sender:
+        receiver = Receiver(sender.endpoint, "edge")
+        _until(lambda: receiver.statistics().channel.session != 0)
+        _send(sender, _scan())
+    with receiver:
+        np.testing.assert_array_equal(collect(receiver.scan("a", WAIT_S), WAIT_S).data, _frames(_scan()))
