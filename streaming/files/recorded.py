@@ -1,0 +1,143 @@
+"""One recorded dataset seen as a detector: frames over a grid (y, x), read when asked for.
+
+Whatever order the file has, `frames` gives `(y, x)` scans of `(v, u)` or energy frames,
+with y and x ascending. The dataset stays on disk; only the rows asked for are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import RecordingUnreadable
+from ...core.signal import Axis, Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the axes of a detector are in its file.
+
+    Attributes
+    ----------
+    scan
+        Dimensions of y and x.
+    frame
+        Dimensions of one frame, in the order of `frame_axes`.
+    falling
+        Whether the file counts y and x downwards.
+    """
+
+    scan: tuple[int, int]
+    frame: tuple[int, ...]
+    falling: tuple[bool, bool]
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedDetector:
+    """A recorded dataset; for one thread, as long as its recording is open.
+
+    Attributes
+    ----------
+    name
+        Detector name; see `Recording` for how it is chosen.
+    y, x
+        Axes of the recorded grid in metres, ascending.
+    frame_axes
+        Axes of one frame, SI units.
+    dtype
+        numpy dtype string of the file's numbers, which are not converted.
+    quantity, units
+        What the numbers measure.
+    valid
+        Where frames were recorded, shape (ny, nx).
+    simulated
+        Whether the file says that a simulator made it.
+    metadata
+        What the file's `metadata` group holds, nested.
+    path
+        Path of the dataset inside the file.
+    """
+
+    name: str
+    y: Axis
+    x: Axis
+    frame_axes: tuple[Axis, ...]
+    dtype: str
+    quantity: str
+    units: str
+    valid: NDArray[np.bool_]
+    simulated: bool
+    metadata: Mapping[str, object]
+    path: str
+    layout: Layout
+    dataset: h5py.Dataset
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Recorded positions `(ny, nx)`."""
+        return self.y.size, self.x.size
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of one frame."""
+        return tuple(axis.size for axis in self.frame_axes)
+
+    @property
+    def kind(self) -> Literal["image", "spectrum", "frames"]:
+        """`image` for one number per position, `spectrum` for a line of them, `frames` for more."""
+        return ("image", "spectrum")[len(self.frame_axes)] if len(self.frame_axes) < 2 else "frames"
+
+    def frames(self, indices: NDArray[np.int64]) -> NDArray:
+        """Return some frames in the file's dtype, shape (n, *frame_shape).
+
+        Parameters
+        ----------
+        indices
+            Flat index of each in the grid `(y, x)`, x fastest, shape (n,).
+
+        Raises
+        ------
+        RecordingUnreadable
+            If the file is damaged there.
+        """
+        taken = np.empty((len(indices), *self.frame_shape), self.dtype)
+        rows, columns = np.divmod(indices, self.x.size)
+        for row in np.unique(rows):
+            here = np.flatnonzero(rows == row)
+            first, last = int(columns[here].min()), int(columns[here].max())
+            taken[here] = self._block(slice(int(row), int(row) + 1), slice(first, last + 1))[0, columns[here] - first]
+        return taken
+
+    def signal(self) -> Signal:
+        """Return everything recorded, axes `(y, x, *frame_axes)`.
+
+        Raises
+        ------
+        RecordingUnreadable
+            If the file is damaged.
+        """
+        data = self._block(slice(0, self.y.size), slice(0, self.x.size))
+        valid = None if self.valid.all() else self.valid
+        axes = (self.y, self.x, *self.frame_axes)
+        return Signal(data, axes, self.quantity, self.units, valid, dict(self.metadata))
+
+    def _block(self, rows: slice, columns: slice) -> NDArray:
+        """Return a rectangle of frames, shape (rows, columns, *frame_shape)."""
+        place: list[slice] = [slice(None)] * self.dataset.ndim
+        for dimension, falling, size, part in zip(
+            self.layout.scan, self.layout.falling, self.shape, (rows, columns), strict=True
+        ):
+            place[dimension] = slice(size - part.stop, size - part.start) if falling else part
+        try:
+            block = self.dataset[tuple(place)]
+        except (OSError, RuntimeError, ValueError) as error:
+            raise RecordingUnreadable(
+                f"{self.dataset.file.filename} is damaged in {self.path} near row {rows.start}: {error}"
+            ) from None
+        turned = block.transpose(*self.layout.scan, *self.layout.frame)
+        return turned[tuple(slice(None, None, -1 if falling else 1) for falling in self.layout.falling)]
