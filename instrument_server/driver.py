@@ -189,6 +189,8 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
         beats = threading.Thread(target=beat, args=(line, driver, halt, done, gone), name="beat")
         beats.start()
         try:
+            # The guard must have heard the driver before anybody asks for the beam.
+            line.say("beat", acquiring=False)
             events.send(pack({"ready": True, **driver.describe()}))
             obey(driver, commands, events, gone)
         finally:

@@ -1,1 +1,1 @@
-"""The edge side's commands, one file each."""
+"""The edge side's commands: `beamloop info`, `run` and `stop`."""

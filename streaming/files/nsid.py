@@ -54,7 +54,7 @@ _DATA_TYPES = {
 
 
 def write_signal(
-    target: h5py.Group, channel: str, name: str, signal: Signal, compression: Compression = "bitshuffle"
+    target: h5py.Group, channel: str, name: str, signal: Signal, compression: Compression = "gzip"
 ) -> h5py.Dataset:
     """Write a signal as a main dataset and return it.
 

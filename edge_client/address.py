@@ -1,0 +1,51 @@
+"""Where an instrument answers: a host and the first of its three neighbouring ports."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..core import SettingsInvalid
+from ..core.control import FRAMES_OFFSET, GUARD_OFFSET, PORT
+
+
+class Address(NamedTuple):
+    """Host and control port of one instrument.
+
+    >>> Address("localhost", 7440).frames
+    'tcp://localhost:7441'
+    """
+
+    host: str
+    port: int
+
+    @property
+    def frames(self) -> str:
+        """ZeroMQ endpoint of the data channel."""
+        return f"tcp://{self.host}:{self.port + FRAMES_OFFSET}"
+
+    @property
+    def guard(self) -> str:
+        """ZeroMQ endpoint of the guard."""
+        return f"tcp://{self.host}:{self.port + GUARD_OFFSET}"
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def address_from(text: str) -> Address:
+    """Return the address that `HOST` or `HOST:PORT` names.
+
+    >>> address_from("stem-3")
+    Address(host='stem-3', port=7440)
+
+    Raises
+    ------
+    SettingsInvalid
+        If the host is empty or the port is no port.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        host, port = text, str(PORT)
+    if not host or not port.isdecimal() or not 0 < int(port) <= 65_535 - GUARD_OFFSET:
+        raise SettingsInvalid(f"{text!r} is no address of an instrument; give HOST or HOST:PORT, e.g. localhost:{PORT}")
+    return Address(host, int(port))

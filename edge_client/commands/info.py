@@ -1,0 +1,93 @@
+"""`beamloop info`: what an instrument is, and what it is doing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from ...core import Description, DetectorInfo, InstrumentState, Parameter
+from ..instrument import RemoteInstrument, connect
+
+_SOURCES = {
+    "simulator": "SIMULATOR - no specimen, no real beam",
+    "recording": "RECORDING - a file played back",
+    "hardware": "real instrument",
+}
+
+
+def info(
+    host: Annotated[str, typer.Argument(help="HOST or HOST:PORT of the instrument.")] = "localhost:7440",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
+) -> None:
+    """Say what an instrument is: simulator or real, parameters with limits, detectors, state, lease.
+
+    Example: beamloop info localhost:7440
+    """
+    with connect(host) as instrument:
+        state = instrument.state()
+        description = instrument.description
+        if as_json:
+            facts = {"address": str(instrument.address), **description.model_dump(), "state": state.model_dump()}
+            typer.echo(json.dumps(facts))
+            return
+        for part in (_identity(instrument), _parameters(description, state), _detectors(description), _doing(state)):
+            typer.echo("\n".join(part))
+
+
+def _identity(instrument: RemoteInstrument) -> Iterator[str]:
+    description, told = instrument.description, instrument.info
+    yield f"{told.name}: {_SOURCES[told.source]}"
+    if told.doc:
+        yield told.doc
+    yield f"at {instrument.address}, beamloop {description.version}, protocol {description.protocol}"
+    field = told.field
+    corner = f"corner at {field.y_m:.4g}, {field.x_m:.4g} m"
+    yield f"field of view: {field.height_m:.4g} m x {field.width_m:.4g} m (y, x), {corner}"
+    if told.grid is not None:
+        yield f"recorded positions: {told.grid.y.size} x {told.grid.x.size}; no others can be measured"
+    yield f"at rest within {told.stopping_time_s:g} s of a stop"
+
+
+def _parameters(description: Description, state: InstrumentState) -> Iterator[str]:
+    found = description.info.parameters
+    yield f"parameters: {len(found) or 'none'}"
+    yield from _table([_parameter(parameter, state) for parameter in found])
+
+
+def _parameter(parameter: Parameter, state: InstrumentState) -> tuple[str, ...]:
+    value = state.parameters.get(parameter.name, parameter.value)
+    limits = f"{parameter.low:g} .. {parameter.high:g}" if parameter.writable else "read only"
+    return parameter.name, f"{value:g}", parameter.units, limits, parameter.doc
+
+
+def _detectors(description: Description) -> Iterator[str]:
+    found = description.info.detectors
+    yield f"detectors: {len(found) or 'none'}"
+    yield from _table([_detector(detector, description.info.overview) for detector in found])
+
+
+def _detector(detector: DetectorInfo, overview: str | None) -> tuple[str, ...]:
+    axes = " x ".join(f"{axis.size} {axis.name}" for axis in detector.frame_axes) or "one number"
+    dwell = f"dwell {detector.shortest_dwell_s:g} .. {detector.longest_dwell_s:g} s"
+    first = "overview" if detector.name == overview else ""
+    return detector.name, f"{detector.quantity} ({detector.units})", axes, detector.dtype, dwell, first, detector.doc
+
+
+def _doing(state: InstrumentState) -> Iterator[str]:
+    so_far = f"{state.dose_electrons:.4g} electrons so far, clock {state.clock_s:.3f} s"
+    yield f"state: {state.activity}, beam {state.beam}, {so_far}"
+    lease = state.lease
+    if lease is None:
+        yield "lease: nobody holds it"
+    else:
+        purpose, left = lease.purpose or "no purpose given", f"{lease.expires_in_s:.1f} s"
+        yield f"lease: {lease.holder} ({purpose}), expires in {left} unless renewed"
+
+
+def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

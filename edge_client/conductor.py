@@ -1,0 +1,199 @@
+"""Feed the loop and carry out its commands; the only place where events become decisions.
+
+One thread. Whatever enters a decision is in the journal before the loop sees it, and
+whatever the loop decides is in the journal before anybody acts on it. Meanwhile the
+worker measures, so the instrument waits for a decision only if deciding takes longer.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..active_learning.loop import Command, Failed, Finish, Loop, Measure, Measured, Refused, StopAsked
+from ..core import Suggestion
+from .events import Arrived, Commanded, Declined, Ended, Intervened
+from .journal import Journal
+from .measuring import Crashed, Halted, Measuring, News, NoValue, Value
+from .progress import Onlooker
+from .thinking import Thinking
+
+PATIENCE = 10
+"""After so many refusals and failures in a row a run ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopWished:
+    """A person here wants the run to end in order."""
+
+    reason: str
+
+
+Outcome = Literal["finished", "stopped", "failed"]
+Inbox = queue.SimpleQueue[News | StopWished]
+
+
+class Conductor:
+    """Takes one run through its loop. Call it from one thread.
+
+    Parameters
+    ----------
+    loop, thinking
+        The loop, and the stopwatch around the policy it works with.
+    journal
+        Where everything is written first.
+    inbox
+        News of the worker and wishes of a person.
+    onlooker
+        Who is told how it goes.
+    asker
+        Unique name of this run, from which its requests are named.
+    clock
+        Monotonic seconds.
+
+    Attributes
+    ----------
+    best_row
+        Row in the run file of the largest value; None before there is one.
+    halted
+        Whether the instrument was stopped or lost, so that nothing more should be asked of it.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        thinking: Thinking,
+        journal: Journal,
+        inbox: Inbox,
+        onlooker: Onlooker,
+        asker: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self._loop, self._thinking, self._journal, self._inbox = loop, thinking, journal, inbox
+        self._onlooker, self._asker, self._clock = onlooker, asker, clock
+        self._asked: dict[str, Suggestion] = {}
+        self._best = float("-inf")
+        self._unlucky = 0
+        self._free_s = clock()
+        self.best_row: int | None = None
+        self.halted = False
+
+    def conduct(self, measuring: Measuring) -> Ended:
+        """Run the loop to its end and return how it ended; the worker is closed then.
+
+        Raises
+        ------
+        BaseException
+            What the worker crashed of, or an abort; what is under way is then not waited for.
+        """
+        outcome: Outcome | None = None
+        try:
+            finish = self._carry_out(self._decided(self._loop.start, self._clock()), measuring)
+            while finish is None:
+                news = self._inbox.get()
+                outcome = outcome or _outcome_of(news)
+                finish = self._carry_out(self._heard(news), measuring)
+                # Only now, since a person can wait and the instrument should not.
+                self._show(news)
+            measuring.close()
+        except BaseException:
+            measuring.abandon()
+            raise
+        self._hear_the_last()
+        if outcome is None:
+            outcome = "failed" if self._unlucky >= PATIENCE else "finished"
+        ended = Ended(outcome=outcome, reason=finish.reason)
+        self._journal.write(ended)
+        return ended
+
+    def _heard(self, news: News | StopWished) -> list[tuple[Command, float, float]]:
+        """Write the news down, give it to the loop, and return its commands with how long they took."""
+        match news:
+            case Value(told_s=told_s):
+                self._note_value(news)
+                return self._decided(lambda: self._loop.handle(Measured(news.arrived.measurement)), told_s)
+            case NoValue(declined, told_s):
+                self._note_declined(declined)
+                kind = Refused if declined.outcome == "refused" else Failed
+                event = kind(declined.measurement_id, f"{declined.error}: {declined.message}")
+                return self._decided(lambda: self._loop.handle(event), told_s)
+            case Halted(reason) | StopWished(reason):
+                self.halted = self.halted or isinstance(news, Halted)
+                self._journal.write(Intervened(word="stop", reason=reason))
+                return self._decided(lambda: self._loop.handle(StopAsked(reason)), self._clock())
+            case Crashed(error):
+                raise error
+
+    def _decided(self, step: Callable[[], Sequence[Command]], since_s: float) -> list[tuple[Command, float, float]]:
+        before_s = self._thinking.spent_s
+        # News that came while an earlier decision was made waited for thinking, not for us.
+        since_s = max(since_s, self._free_s)
+        commands = step()
+        thought_s = self._thinking.spent_s - before_s
+        self._free_s = self._clock()
+        react_s = max(0.0, self._free_s - since_s - thought_s)
+        # Several commands at once share the thinking that led to them.
+        return [(command, thought_s / len(commands), react_s) for command in commands]
+
+    def _carry_out(self, decided: list[tuple[Command, float, float]], measuring: Measuring) -> Finish | None:
+        for command, decide_s, react_s in decided:
+            if isinstance(command, Finish):
+                return command
+            order = self._order(command, decide_s, react_s)
+            self._journal.write(order)
+            measuring.measure(order)
+        return None
+
+    def _order(self, command: Measure, decide_s: float, react_s: float) -> Commanded:
+        name = command.measurement_id
+        self._asked[name] = command.suggestion
+        return Commanded(
+            step=len(self._asked) - 1, measurement_id=name, request_id=f"{self._asker}/{name}",
+            suggestion=command.suggestion, decide_s=decide_s, react_s=react_s,
+        )  # fmt: skip
+
+    def _hear_the_last(self) -> None:
+        """Keep what was still measured while the loop had ended: it was paid for with dose."""
+        while not self._inbox.empty():
+            news = self._inbox.get()
+            match news:
+                case Value():
+                    self._note_value(news)
+                case NoValue(declined):
+                    self._note_declined(declined)
+                case Halted():
+                    self.halted = True
+                case Crashed(error):
+                    raise error
+            self._show(news)
+
+    def _note_value(self, news: Value) -> None:
+        for framed in news.framed:
+            self._journal.note(framed)
+        arrived: Arrived = news.arrived
+        self._journal.write(arrived)
+        self._unlucky = 0
+        if arrived.measurement.value > self._best:
+            self._best, self.best_row = arrived.measurement.value, news.row
+
+    def _note_declined(self, declined: Declined) -> None:
+        self._journal.write(declined)
+        self._unlucky += 1
+
+    def _show(self, news: News | StopWished) -> None:
+        match news:
+            case Value(arrived=arrived):
+                measurement = arrived.measurement
+                self._onlooker.arrived(self._asked[measurement.measurement_id], measurement)
+            case NoValue(declined):
+                self._onlooker.declined(declined.outcome, f"{declined.error}: {declined.message}")
+            case Halted(reason) | StopWished(reason):
+                self._onlooker.note(f"stopping: {reason}")
+
+
+def _outcome_of(news: News | StopWished) -> Outcome | None:
+    if isinstance(news, Halted):
+        return "failed" if news.lost else "stopped"
+    return "stopped" if isinstance(news, StopWished) else None

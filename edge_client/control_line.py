@@ -1,0 +1,143 @@
+"""The control line: one request, one reply, never done twice; the only file that knows Pyro.
+
+A lost reply does not say whether the command ran. So every request has an id, and after a
+broken connection the same id is sent once more: the server returns the first answer if
+there was one. A Pyro proxy belongs to one thread at a time, hence the shelf of idle ones:
+a heartbeat never waits behind a slow move.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import ValidationError
+from Pyro5.client import Proxy
+from Pyro5.errors import CommunicationError, PyroError
+
+from ..core import InstrumentUnreachable, ProtocolMismatch, Reply, Request, error_named
+from ..core.control import FACE, PROTOCOL, Verb
+from .address import Address
+
+ANSWER_WITHIN_S = 10.0
+MOVE_WITHIN_S = 120.0
+"""A stage may need long, and its reply comes when it has arrived."""
+
+
+class ControlLine:
+    """Requests to one instrument; any thread may ask.
+
+    Parameters
+    ----------
+    address
+        Where the instrument answers.
+    client
+        The asker's unique name.
+    timeout_s
+        How long one answer may take.
+    """
+
+    def __init__(self, address: Address, client: str, timeout_s: float = ANSWER_WITHIN_S) -> None:
+        self.address, self.client, self._timeout_s = address, client, timeout_s
+        self._numbers = itertools.count(1)
+        self._idle: list[Proxy] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def ask(self, verb: Verb, arguments: dict[str, object] | None = None, request_id: str | None = None) -> dict:
+        """Send one request and return the value of its reply.
+
+        Parameters
+        ----------
+        verb, arguments
+            What is asked.
+        request_id
+            Unique name of the request; made up where None.
+
+        Raises
+        ------
+        BeamloopError
+            The class that the instrument raised, with its message.
+        InstrumentUnreachable
+            If no answer came, also not on a second connection.
+        ProtocolMismatch
+            If the answer is none that this version knows.
+        """
+        request = Request(
+            request_id=request_id or f"{self.client}/{next(self._numbers)}",
+            client=self.client,
+            verb=verb,
+            arguments=arguments or {},
+        )
+        reply = self._reply(request)
+        if reply.status != "done":
+            raise error_named(reply.error)(reply.message)
+        return reply.value
+
+    def close(self) -> None:
+        """Close every connection; a call that is under way ends first."""
+        with self._lock:
+            self._closed, idle, self._idle = True, self._idle, []
+        for proxy in idle:
+            _release(proxy)
+
+    def _reply(self, request: Request) -> Reply:
+        try:
+            answer = self._sent(request)
+        except CommunicationError:
+            answer = self._sent_again(request)
+        try:
+            return Reply.model_validate(answer)
+        except ValidationError as error:
+            raise ProtocolMismatch(
+                f"{self.address} answered {request.verb!r} with no reply of protocol {PROTOCOL}: {error}; "
+                "install the same beamloop on both sides"
+            ) from None
+
+    def _sent_again(self, request: Request) -> object:
+        try:
+            return self._sent(request)
+        except CommunicationError as error:
+            raise InstrumentUnreachable(
+                f"no answer from {self.address} to {request.verb!r} (request {request.request_id}): {error}; "
+                "is `beamloop serve` running there, and is the port right?"
+            ) from None
+
+    def _sent(self, request: Request) -> object:
+        with self._proxy() as proxy:
+            proxy._pyroTimeout = MOVE_WITHIN_S if request.verb == "set" else self._timeout_s
+            try:
+                return proxy.call(request.model_dump())
+            except CommunicationError:
+                raise
+            except PyroError as error:
+                raise ProtocolMismatch(f"{self.address} does not speak our control protocol: {error}") from None
+
+    @contextmanager
+    def _proxy(self) -> Iterator[Proxy]:
+        with self._lock:
+            if self._closed:
+                raise InstrumentUnreachable(f"the connection to {self.address} was closed by this side")
+            proxy = self._idle.pop() if self._idle else None
+        if proxy is None:
+            proxy = Proxy(f"PYRO:{FACE}@{self.address.host}:{self.address.port}")
+            proxy._pyroSerializer = "msgpack"
+        proxy._pyroClaimOwnership()
+        try:
+            yield proxy
+        except BaseException:
+            # After an error the connection may hold the reply of this call; nobody may read it as theirs.
+            _release(proxy)
+            raise
+        with self._lock:
+            if not self._closed:
+                self._idle.append(proxy)
+                return
+        _release(proxy)
+
+
+def _release(proxy: Proxy) -> None:
+    proxy._pyroClaimOwnership()
+    proxy._pyroRelease()

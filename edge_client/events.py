@@ -1,0 +1,271 @@
+"""What a journal can say: one immutable record for each thing that happens in a run.
+
+Whatever enters a decision is an event: arrivals, clock readings, suggestions, refusals,
+versions, seeds. Feeding the same events to the same loop gives the same next point. Each
+kind carries its own version, raised when its meaning changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field, ValidationError
+
+from ..core import (
+    Frozen,
+    InstrumentInfo,
+    InstrumentState,
+    Measurement,
+    RecordingUnreadable,
+    Scan,
+    ScanEnd,
+    Suggestion,
+)
+
+Settings = dict[str, object]
+
+
+class Plugin(Frozen):
+    """A policy or reduction as it was installed: its name, where it came from, how it was set."""
+
+    name: str
+    entry: str
+    version: str
+    settings: Settings = Field(default_factory=dict)
+
+
+class Budget(Frozen):
+    """Where the time of one step went, in seconds.
+
+    Attributes
+    ----------
+    wait_s
+        The instrument waited for a decision; wall.
+    move_s, acquire_s
+        Settling and flyback, then exposure; instrument clock, which a simulator's is virtual.
+    produce_s
+        What move and exposure together took on the wall, at the instrument.
+    transfer_s
+        From asking to all frames in hand, less `produce_s`; wall.
+    reduce_s, store_s
+        Frames to a value, and to the disk; wall.
+    """
+
+    wait_s: float
+    move_s: float
+    acquire_s: float
+    produce_s: float
+    transfer_s: float
+    reduce_s: float
+    store_s: float
+
+
+class Recorded(Frozen):
+    """What every event shares: nothing but the version of its kind."""
+
+    version: ClassVar[int] = 1
+
+
+class Opened(Recorded):
+    """A run begins: what is asked, with which seed, by which versions.
+
+    Attributes
+    ----------
+    run
+        Name of the run folder.
+    experiment
+        The experiment file, as it stood.
+    settings
+        The same as values, with what the command line changed.
+    instrument
+        Where it runs, as asked: an address, `simulator` or `replay:FILE`.
+    started
+        Date and time, ISO 8601, UTC.
+    """
+
+    kind: Literal["opened"] = "opened"
+    run: str
+    experiment: str
+    settings: Settings
+    instrument: str
+    seed: int
+    started: str
+    durability: Literal["power", "process"]
+    versions: dict[str, str]
+
+
+class Described(Recorded):
+    """What the instrument said it is, and in which state it was found."""
+
+    kind: Literal["described"] = "described"
+    address: str
+    protocol: int
+    version_there: str
+    info: InstrumentInfo
+    state: InstrumentState
+
+
+class Leased(Recorded):
+    """The lease was asked for, in this name and for this purpose."""
+
+    kind: Literal["leased"] = "leased"
+    client: str
+    purpose: str
+
+
+class Installed(Recorded):
+    """What values measurements and decisions: reduction, policy, and the pool they work on.
+
+    Attributes
+    ----------
+    pool, features
+        SHA-256 of the candidates' positions and features; features is empty where there are none.
+    """
+
+    kind: Literal["installed"] = "installed"
+    reduction: Plugin
+    policy: Plugin
+    seed: int
+    candidates: int
+    shape: tuple[int, int] | None
+    pool: str
+    features: str
+
+
+class Asked(Recorded):
+    """A scan that is no step of the loop is asked for: the overview, or the truth at the end."""
+
+    kind: Literal["asked"] = "asked"
+    name: Literal["overview", "truth"]
+    measurement_id: str
+    request_id: str
+
+
+class Acquired(Recorded):
+    """A scan that is no step of the loop arrived; `sha256` is that of what it gave."""
+
+    kind: Literal["acquired"] = "acquired"
+    name: Literal["overview", "truth"]
+    scan: Scan
+    end: ScanEnd
+    sha256: str
+
+
+class Commanded(Recorded):
+    """The loop decided on the next measurement.
+
+    Attributes
+    ----------
+    step
+        Its number in the order of asking, from 0.
+    request_id
+        Under which the instrument is asked, so that it is never done twice.
+    decide_s
+        The policy's own thinking that led to it; wall.
+    react_s
+        From the arrival that caused it to here, less all thinking; wall.
+    """
+
+    kind: Literal["commanded"] = "commanded"
+    step: int
+    measurement_id: str
+    request_id: str
+    suggestion: Suggestion
+    decide_s: float
+    react_s: float
+
+
+class Framed(Recorded):
+    """Some frames of a measurement came in."""
+
+    kind: Literal["framed"] = "framed"
+    measurement_id: str
+    scan_id: str
+    frames: int
+    nbytes: int
+
+
+class Arrived(Recorded):
+    """A measurement ended with a value; written before the loop sees it."""
+
+    kind: Literal["arrived"] = "arrived"
+    measurement: Measurement
+    scan_id: str
+    budget: Budget
+
+
+class Declined(Recorded):
+    """A measurement was refused before it began, or failed; written before the loop sees it."""
+
+    kind: Literal["declined"] = "declined"
+    measurement_id: str
+    outcome: Literal["refused", "failed"]
+    error: str
+    message: str
+
+
+class Intervened(Recorded):
+    """A person, the guard or a lost line intervened; written before the loop sees it."""
+
+    kind: Literal["intervened"] = "intervened"
+    word: Literal["pause", "continue", "stop"]
+    reason: str
+
+
+class Ended(Recorded):
+    """The loop is over.
+
+    Attributes
+    ----------
+    outcome
+        `finished` (a stop rule), `stopped` (a person, here or at the instrument) or `failed`.
+    """
+
+    kind: Literal["ended"] = "ended"
+    outcome: Literal["finished", "stopped", "failed"]
+    reason: str
+
+
+class Noted(Recorded):
+    """Something a reader of the run should know that enters no decision."""
+
+    kind: Literal["noted"] = "noted"
+    text: str
+
+
+Event = (
+    Opened
+    | Described
+    | Leased
+    | Installed
+    | Asked
+    | Acquired
+    | Commanded
+    | Framed
+    | Arrived
+    | Declined
+    | Intervened
+    | Ended
+    | Noted
+)
+
+_KINDS: Mapping[str, type[Event]] = {kind.model_fields["kind"].default: kind for kind in Event.__args__}
+
+
+def event_from(kind: str, version: int, data: Mapping[str, object]) -> Event:
+    """Return the event that a row of a journal describes.
+
+    Raises
+    ------
+    RecordingUnreadable
+        If this version of beamloop does not know the kind, its version or its fields.
+    """
+    known = _KINDS.get(kind)
+    if known is None or version != known.version:
+        found = "no such kind" if known is None else f"version {known.version}"
+        raise RecordingUnreadable(f"event {kind!r} of version {version} cannot be read: this beamloop knows {found}")
+    try:
+        return known.model_validate(data)
+    except ValidationError as error:
+        raise RecordingUnreadable(f"event {kind!r} is damaged: {error}") from None

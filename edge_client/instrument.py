@@ -1,0 +1,401 @@
+"""An instrument somewhere else, as an object: read, move, acquire, stop.
+
+A new connection only reads. Commands need the lease, which a heartbeat keeps; when this
+process dies the heartbeat stops, the lease runs out and the beam blanks by itself.
+Commands outside the limits raise and do nothing.
+"""
+
+from __future__ import annotations
+
+import getpass
+import itertools
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Self
+
+from pydantic import ValidationError
+
+from ..core import (
+    Acquisition,
+    BeamBlanked,
+    BeamloopError,
+    Description,
+    DriverFailed,
+    GuardReport,
+    InstrumentInfo,
+    InstrumentState,
+    InstrumentUnreachable,
+    LeaseInfo,
+    ProtocolMismatch,
+    Region,
+    Scan,
+    ScanIncomplete,
+    SetParameters,
+    Signal,
+    plan_from,
+)
+from ..core.control import PROTOCOL
+from ..streaming.incoming import IncomingScan, collect
+from ..streaming.receiver import Receiver
+from .address import Address, address_from
+from .control_line import ControlLine
+from .guard_line import say
+from .heartbeat import Heartbeat
+from .patience import Patience
+
+ANNOUNCED_WITHIN_S = 10.0
+LONGEST_WAIT_S = 600.0
+"""Bound on the wait for the next frames, even while the instrument says that it is acquiring."""
+
+
+class RemoteInstrument:
+    """One instrument, over its three lines; any thread may call any method. Made by `connect`.
+
+    Parameters
+    ----------
+    address
+        Where it answers.
+    client
+        This side's unique name; its frames are addressed to it.
+    purpose
+        Said with the lease where none is given.
+
+    Raises
+    ------
+    InstrumentUnreachable, ProtocolMismatch
+        If nobody, or somebody of another version, answers.
+    """
+
+    def __init__(self, address: Address, client: str, purpose: str = "") -> None:
+        self.address, self.client, self._purpose = address, client, purpose
+        self._control = ControlLine(address, client)
+        self._lock = threading.Lock()
+        self._receiver: Receiver | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._numbers = itertools.count(1)
+        try:
+            self.description = self._describe()
+        except BaseException:
+            self._control.close()
+            raise
+
+    @property
+    def info(self) -> InstrumentInfo:
+        """What the instrument is, as it said on connecting."""
+        return self.description.info
+
+    def state(self) -> InstrumentState:
+        """Return what the instrument is doing now, who holds the lease and the present values."""
+        return InstrumentState.model_validate(self._control.ask("state"))
+
+    def read(self, name: str) -> float:
+        """Return the present value of a parameter, SI units.
+
+        Raises
+        ------
+        UnknownName
+            If there is no such parameter; the message names the nearest.
+        """
+        return self.state().parameters[self.info.parameter(name).name]
+
+    def take_lease(self, purpose: str = "") -> LeaseInfo:
+        """Take the lease and keep it until `release`; asked again, say the new purpose.
+
+        Raises
+        ------
+        LeaseHeld
+            If somebody else holds it; the message says who and why.
+        """
+        lease = LeaseInfo.model_validate(self._control.ask("lease", {"purpose": purpose or self._purpose}))
+        with self._lock:
+            if self._heartbeat is None:
+                self._heartbeat = Heartbeat(self._renew, lease.expires_in_s)
+        return lease
+
+    def release(self) -> None:
+        """Give the lease back, if it is held."""
+        with self._lock:
+            heartbeat, self._heartbeat = self._heartbeat, None
+        if heartbeat is not None:
+            heartbeat.stop()
+            self._control.ask("release")
+
+    @contextmanager
+    def lease(self, purpose: str = "") -> Iterator[LeaseInfo]:
+        """Hold the lease for a block; it is given back however the block ends.
+
+        Raises
+        ------
+        LeaseHeld
+            If somebody else holds it.
+        """
+        lease = self.take_lease(purpose)
+        try:
+            yield lease
+        finally:
+            # An instrument that is gone lets the lease run out by itself.
+            with suppress(InstrumentUnreachable):
+                self.release()
+
+    def arm(self) -> None:
+        """Allow exposures again after a stop or pause. Needs the lease."""
+        self._control.ask("arm")
+
+    def write(self, values: Mapping[str, float]) -> float:
+        """Set parameters, all or none, and wait until they are reached. Needs the lease.
+
+        Returns
+        -------
+        float
+            Instrument seconds it took.
+
+        Raises
+        ------
+        LimitRefused
+            If one is outside its limits; nothing is set.
+        UnknownName
+            If there is no such parameter.
+        PlanInvalid
+            If a value is no number.
+        """
+        plan = plan_from({"kind": "set", "values": dict(values)})
+        assert isinstance(plan, SetParameters)
+        return float(self._control.ask("set", {"plan": plan.model_dump()})["duration_s"])
+
+    def move(self, **values: float) -> float:
+        """Set parameters by name, for example `move(stage_x_m=1e-6)`; see `write`."""
+        return self.write(values)
+
+    def scan(
+        self,
+        detector: str,
+        shape: tuple[int, int],
+        dwell_s: float,
+        region: Region | None = None,
+        expected: bool = False,
+    ) -> Signal:
+        """Scan a grid and return it, shape (ny, nx, *frame_shape). Needs the lease.
+
+        Parameters
+        ----------
+        detector
+            Which detector.
+        shape
+            Pixels (ny, nx).
+        dwell_s
+            Exposure of one pixel.
+        region
+            Rectangle to scan; None for the whole field of view.
+        expected
+            Ask a simulator or recording for the noise-free expectation.
+
+        Raises
+        ------
+        LimitRefused, UnknownName, NotRecorded, NotArmed, LeaseHeld
+            If it is refused; nothing was exposed.
+        BeamBlanked, DriverFailed, ScanIncomplete
+            If it did not come to its end.
+        """
+        plan = {
+            "kind": "grid", "detector": detector, "shape": shape, "dwell_s": dwell_s,
+            "region": None if region is None else region.model_dump(), "expected": expected,
+        }  # fmt: skip
+        return self.acquire(_acquisition(plan))
+
+    def points(
+        self, detector: str, positions: Iterable[tuple[float, float]], dwell_s: float, expected: bool = False
+    ) -> Signal:
+        """Measure at positions `(y, x)` in metres, in order; shape (n, *frame_shape). See `scan`."""
+        points = [(float(y), float(x)) for y, x in positions]
+        plan = {"kind": "points", "detector": detector, "points": points, "dwell_s": dwell_s, "expected": expected}
+        return self.acquire(_acquisition(plan))
+
+    def spectrum(self, detector: str, y_m: float, x_m: float, dwell_s: float) -> Signal:
+        """Measure at one position and return the frame there, shape frame_shape. See `scan`."""
+        point = self.points(detector, [(y_m, x_m)], dwell_s)
+        facts = {**point.metadata, "y_m": y_m, "x_m": x_m}
+        return Signal(point.data[0], point.axes[1:], point.quantity, point.units, metadata=facts)
+
+    def acquire(self, plan: Acquisition, measurement_id: str | None = None) -> Signal:
+        """Carry out a plan and return all its frames; see `scan`."""
+        incoming = self.start(plan, measurement_id or f"{self.client}#{next(self._numbers)}")
+        try:
+            signal = collect(incoming, LONGEST_WAIT_S, allow_incomplete=True)
+            raise_unless_whole(incoming)
+        except BaseException:
+            self.discard(incoming)
+            raise
+        incoming.stored()
+        return signal
+
+    def start(self, plan: Acquisition, measurement_id: str, request_id: str | None = None) -> IncomingScan:
+        """Begin an acquisition and return the scan whose frames now come in. Needs the lease.
+
+        Read it to its end and call `stored()`, or `discard` it.
+
+        Parameters
+        ----------
+        plan
+            What to acquire.
+        measurement_id
+            Name of the measurement; a simulator's noise depends on it and on nothing else.
+        request_id
+            Unique name of the request, if it must be known beforehand; asking again with
+            the same one begins nothing new.
+
+        Raises
+        ------
+        BeamloopError
+            As `scan`.
+        """
+        # The receiver must be there before the scan is, or its frames wait at the sender.
+        receiver = self._receiving()
+        arguments: dict[str, object] = {"plan": plan.model_dump(), "measurement_id": measurement_id}
+        header = Scan.model_validate(self._control.ask("acquire", arguments, request_id)["scan"])
+        announced = receiver.scan(header.scan_id, ANNOUNCED_WITHIN_S)
+        return IncomingScan(announced.header, announced.arrivals, Patience(receiver, self.state))
+
+    def discard(self, incoming: IncomingScan) -> None:
+        """Drop what still comes of a scan, so that it blocks nothing."""
+        self._receiving().discard(incoming.header.scan_id)
+
+    def stop(self, timeout_s: float = 2.0) -> GuardReport:
+        """Halt and blank; the instrument needs `arm` to go on. Needs no lease.
+
+        Raises
+        ------
+        InstrumentUnreachable
+            If the guard does not answer in time.
+        """
+        return say(self.address, "stop", timeout_s)
+
+    def blank(self, timeout_s: float = 2.0) -> GuardReport:
+        """Blank the beam now. Needs no lease; see `stop`."""
+        return say(self.address, "blank", timeout_s)
+
+    def pause(self, timeout_s: float = 2.0) -> GuardReport:
+        """Hold and blank; `arm` to continue. Needs no lease; see `stop`."""
+        return say(self.address, "pause", timeout_s)
+
+    def guard(self, timeout_s: float = 2.0) -> GuardReport:
+        """Return what the guard knows: whether the instrument may expose, and why not. Changes nothing."""
+        return say(self.address, "state", timeout_s)
+
+    def lease_lost(self) -> BeamloopError | None:
+        """Return what ended the lease, or None while it is held or was never taken."""
+        with self._lock:
+            return None if self._heartbeat is None else self._heartbeat.lost
+
+    def close(self) -> None:
+        """Give the lease back and close all lines; an instrument that is gone is no error here."""
+        # The lease runs out by itself; closing must not hide what went wrong before.
+        with suppress(BeamloopError):
+            self.release()
+        with self._lock:
+            receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.close()
+        self._control.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _describe(self) -> Description:
+        answer = self._control.ask("describe")
+        if answer.get("protocol") != PROTOCOL:
+            raise ProtocolMismatch(
+                f"{self.address} speaks control protocol {answer.get('protocol')}, this side {PROTOCOL}; "
+                "install the same beamloop on both sides"
+            )
+        try:
+            return Description.model_validate(answer)
+        except ValidationError as error:
+            raise ProtocolMismatch(
+                f"{self.address} describes itself in a way this version does not know: {error}"
+            ) from None
+
+    def _renew(self) -> None:
+        self._control.ask("renew")
+
+    def _receiving(self) -> Receiver:
+        with self._lock:
+            if self._receiver is None:
+                self._receiver = Receiver(self.address.frames, self.client)
+            return self._receiver
+
+
+def connect(address: str = "localhost:7440", purpose: str = "", name: str | None = None) -> RemoteInstrument:
+    """Connect to an instrument server.
+
+    Parameters
+    ----------
+    address
+        `HOST` or `HOST:PORT`.
+    purpose
+        Why it is to be commanded: takes the lease at once. Empty only looks.
+    name
+        This client's name, unique among those connected; made of user, host and process where None.
+
+    Raises
+    ------
+    InstrumentUnreachable
+        If nobody answers there.
+    ProtocolMismatch
+        If the two sides are of versions that do not fit.
+    LeaseHeld
+        If a purpose was given and somebody else holds the lease.
+    """
+    instrument = RemoteInstrument(address_from(address), name or _own_name(), purpose)
+    if purpose:
+        try:
+            instrument.take_lease(purpose)
+        except BaseException:
+            instrument.close()
+            raise
+    return instrument
+
+
+def raise_unless_whole(incoming: IncomingScan) -> None:
+    """Raise the error that says why a scan read to its end is not complete.
+
+    Raises
+    ------
+    BeamBlanked
+        If it was stopped, by a person or the guard.
+    DriverFailed
+        If the driver raised.
+    ScanIncomplete
+        If frames lack although its end says otherwise.
+    """
+    if incoming.complete:
+        return
+    end, what = incoming.end, f"scan {incoming.header.scan_id} {incoming.lack()}"
+    if end is not None and end.status == "stopped":
+        raise BeamBlanked(what)
+    if end is not None and end.status == "failed":
+        raise DriverFailed(what)
+    raise ScanIncomplete(what)
+
+
+def _acquisition(data: dict[str, object]) -> Acquisition:
+    plan = plan_from(data)
+    assert not isinstance(plan, SetParameters)
+    return plan
+
+
+def _own_name() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}/{os.getpid()}-{secrets.token_hex(3)}"

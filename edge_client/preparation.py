@@ -1,0 +1,110 @@
+"""Where experiment and instrument meet: everything that can be found wrong is found here, before the beam."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core import Axis, GridScan, InstrumentInfo, PointScan, Pool, SettingsInvalid, Signal
+from ..core.limits import Limits
+from ..core.registry import POLICIES, find
+from ..models.features import patch_features
+from .experiment import Experiment
+from .target_value import TargetValue, target_value
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """An experiment made concrete for one instrument.
+
+    Attributes
+    ----------
+    experiment, info
+        The two that met.
+    overview
+        The plan of the first picture; None without one.
+    target
+        How frames become the value.
+    pool
+        The candidates, features not yet known.
+    axes
+        Axes `(y, x)` of the grid that the candidates form.
+    note
+        One line about where the pool comes from.
+    """
+
+    experiment: Experiment
+    info: InstrumentInfo
+    overview: GridScan | None
+    target: TargetValue
+    pool: Pool
+    axes: tuple[Axis, Axis]
+    note: str
+
+    def point(self, position: tuple[float, float]) -> PointScan:
+        """Return the plan that measures one place."""
+        measure = self.experiment.measure
+        return PointScan(detector=measure.detector, points=(position,), dwell_s=measure.dwell_s)
+
+    def expectation(self) -> GridScan:
+        """Return the plan that gives the truth over the whole pool, without noise or dose."""
+        measure, (y, x) = self.experiment.measure, self.axes
+        return GridScan(detector=measure.detector, shape=(y.size, x.size), dwell_s=measure.dwell_s, expected=True)
+
+    def with_features(self, overview: Signal | None) -> Pool:
+        """Return the pool with what the overview shows around each candidate, if the experiment asks for it."""
+        choice = self.experiment.features
+        if choice is None or overview is None:
+            return self.pool
+        features = patch_features(
+            overview, self.pool.positions, components=choice.components, size_m=choice.size_m, size_px=choice.size_px
+        )
+        return Pool(self.pool.positions, features, self.pool.shape)
+
+
+def prepare(experiment: Experiment, info: InstrumentInfo) -> Preparation:
+    """Return the experiment made concrete, with every plan checked against the instrument's limits.
+
+    Raises
+    ------
+    BeamloopError
+        `UnknownName`, `SettingsInvalid`, `LimitRefused` or `FrameShapeWrong`, naming what does not fit.
+    """
+    find(POLICIES, experiment.policy.name)
+    target = target_value(experiment.target, info.detector(experiment.measure.detector))
+    (y, x), note = _grid(experiment, info)
+    rows, columns = np.meshgrid(y.coordinates(), x.coordinates(), indexing="ij")
+    pool = Pool(np.column_stack([rows.ravel(), columns.ravel()]), shape=(y.size, x.size))
+    prepared = Preparation(experiment, info, _overview(experiment, info), target, pool, (y, x), note)
+    limits = Limits(info)
+    for plan in (prepared.overview, prepared.point((float(rows[0, 0]), float(columns[0, 0])))):
+        if plan is not None:
+            limits.check(plan)
+    return prepared
+
+
+def _overview(experiment: Experiment, info: InstrumentInfo) -> GridScan | None:
+    wanted = experiment.overview
+    if wanted is None:
+        return None
+    detector = wanted.detector or info.overview
+    if detector is None:
+        raise SettingsInvalid(
+            f"[overview] was asked for, but {info.name} has no picture to start from; "
+            "remove [overview] and [features] and use a policy that works on coordinates"
+        )
+    if info.detector(detector).frame_axes:
+        raise SettingsInvalid(f"[overview] detector {detector!r} gives no picture: its frames have axes of their own")
+    return GridScan(detector=detector, shape=wanted.shape, dwell_s=wanted.dwell_s)
+
+
+def _grid(experiment: Experiment, info: InstrumentInfo) -> tuple[tuple[Axis, Axis], str]:
+    wanted = experiment.pool.shape
+    if info.grid is not None:
+        y, x = info.grid.y, info.grid.x
+        instead = "" if wanted in (None, (y.size, x.size)) else f", not the {wanted[0]} x {wanted[1]} of [pool]"
+        return (y, x), f"pool: the {y.size} x {x.size} positions that were recorded{instead}"
+    if wanted is None:
+        raise SettingsInvalid(f"[pool] shape is missing: {info.name} can measure anywhere, so say on which grid")
+    return info.field.grid(wanted), f"pool: a grid of {wanted[0]} x {wanted[1]} over the field of view"

@@ -1,0 +1,121 @@
+"""The report: complete, self-contained, and never mistaken for a real specimen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from beamloop.edge_client.events import Described, Intervened
+from beamloop.edge_client.figures import Length, map_layers
+from beamloop.edge_client.journal import Entry
+from beamloop.edge_client.report import report
+from beamloop.edge_client.story import Seen, story_of
+
+VOID = {"img", "meta", "br"}
+
+
+class Reader(HTMLParser):
+    """Collects text and pictures, and checks that tags close in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.pictures: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "img":
+            self.pictures.append(given.get("src") or "")
+            assert given.get("alt")
+        self.links += [value or "" for name, value in attrs if name in ("href", "action", "srcset")]
+        assert tag not in ("script", "link", "iframe")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def read(html: str) -> Reader:
+    reader = Reader()
+    reader.feed(html)
+    reader.close()
+    assert not reader.open
+    return reader
+
+
+@pytest.fixture(scope="module")
+def html(entries: list[Entry], seen: Seen) -> str:
+    return report(story_of(entries), seen)
+
+
+def test_the_page_needs_no_other_file(html: str) -> None:
+    page = read(html)
+    assert not page.links
+    assert len(page.pictures) == 7
+    assert all(source.startswith("data:image/png;base64,iVBOR") for source in page.pictures)
+    assert "url(" not in html
+    assert "@import" not in html
+
+
+def test_it_says_what_was_asked_by_whom_and_how_it_ended(html: str) -> None:
+    words = " ".join(read(html).words)
+    for part in (
+        "SIMULATOR", "not from a specimen", "Where is the edge & its ratio strongest?", "12 of 480",
+        "12 of 12 points measured", "LimitRefused: dose <spent>", "largest log expected improvement",
+        "beamloop run experiment.toml --instrument simulator --seed 3", "# Where is the <edge> strongest?", "abandoned",
+    ):  # fmt: skip
+        assert part in words, part
+
+
+def test_text_from_outside_cannot_become_markup(html: str) -> None:
+    assert "<spent>" not in html
+    assert "<edge>" not in html
+
+
+def test_hardware_is_not_called_a_simulator(entries: list[Entry], seen: Seen) -> None:
+    story = story_of(entries)
+    described = story.described
+    real = Described.model_validate(
+        {**described.model_dump(), "info": {**described.info.model_dump(), "source": "hardware", "expects": False}}
+    )
+    words = " ".join(read(report(replace(story, described=real), replace(seen, truth=None))).words)
+    assert "SIMULATOR" not in words
+    assert "no comparison with random sampling" in words
+
+
+def test_a_run_without_measurements_pictures_or_end_still_has_a_report(entries: list[Entry], seen: Seen) -> None:
+    bare = replace(seen, overview=None, belief=None, truth=None, best_frame=None)
+    words = " ".join(read(report(replace(story_of(entries), steps=(), ended=None), bare)).words)
+    assert "Nothing was measured" in words
+    assert "cut off" in words
+
+
+def test_an_intervention_is_told(entries: list[Entry], seen: Seen) -> None:
+    stop = Intervened(word="stop", reason="stopped by a person; arm the instrument to go on")
+    told = [*entries, Entry(len(entries) + 1, entries[-1].time_s + 1, stop)]
+    assert "stopped by a person" in " ".join(read(report(story_of(told), seen)).words)
+
+
+def test_prediction_and_truth_share_their_colours() -> None:
+    mean, truth = np.linspace(0, 1, 50), np.linspace(3, 4, 50)
+    layers = {layer.title: layer for layer in map_layers("edge", "", mean, np.ones(50), truth)}
+    predicted, true = layers["predicted edge"], layers["true edge"]
+    assert (predicted.low, predicted.high, predicted.colours) == (true.low, true.high, true.colours)
+    assert predicted.low < 0.1
+    assert predicted.high > 3.9
+    error = layers["error: predicted - true"]
+    assert error.low == -error.high == pytest.approx(-3.0)
+
+
+@pytest.mark.parametrize(("extent_m", "unit"), [(1e-7, "nm"), (2.5e-6, "µm"), (3e-3, "mm"), (2.0, "m")])
+def test_lengths_are_told_in_readable_units(extent_m: float, unit: str) -> None:
+    assert Length.fitting(extent_m).unit == unit
