@@ -1,9 +1,10 @@
 """How quickly an instrument answers, and how quickly a run gets from one measurement to the next.
 
-Four figures, each through all three processes and both channels on this machine:
-a question and its answer; a 512 x 512 frame asked for and in hand, beside the field's habit of nested lists over Pyro's default
-serializer; and the time from "measurement arrived" to "next command sent" beyond the policy's own thinking, taken with nothing
-asked ahead, so that the instrument's whole wait counts.
+Everything goes through all three processes and both channels on this machine: a question
+and its answer; a 512 x 512 frame asked for and in hand, beside the field's habit of nested
+lists over Pyro's default serializer; and the time from "measurement arrived" to "next
+command sent" beyond the policy's own thinking, taken with nothing asked ahead, so that the
+instrument's whole wait counts.
 
     python benchmarks/loop.py --quick
 """

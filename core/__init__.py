@@ -27,6 +27,7 @@ from .errors import RecordingUnreadable as RecordingUnreadable
 from .errors import ScanIncomplete as ScanIncomplete
 from .errors import SettingsInvalid as SettingsInvalid
 from .errors import UnknownName as UnknownName
+from .errors import ValueUnusable as ValueUnusable
 from .errors import WireInvalid as WireInvalid
 from .errors import error_named as error_named
 from .frame import FrameBatch as FrameBatch

@@ -80,6 +80,10 @@ class ScanIncomplete(BeamloopError):
     """A scan ended with fewer frames than its header announced."""
 
 
+class ValueUnusable(BeamloopError):
+    """A measurement was made, but the number it gave is not finite or not plausible."""
+
+
 class NotEnoughData(BeamloopError):
     """A result was asked for before there was data to support it."""
 

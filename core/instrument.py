@@ -41,6 +41,18 @@ class Parameter(Frozen):
     doc: str = ""
 
 
+class RecordedGrid(Frozen):
+    """The only positions that a recording can give, as axes `(y, x)` in metres."""
+
+    y: Axis
+    x: Axis
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Positions `(ny, nx)`."""
+        return (self.y.size, self.x.size)
+
+
 class DetectorInfo(Frozen):
     """What one detector gives at one position.
 
@@ -52,6 +64,8 @@ class DetectorInfo(Frozen):
         Axes of one frame: none for an image detector, one for a spectrometer, two for a camera.
     shortest_dwell_s, longest_dwell_s
         Limits of the exposure.
+    grid
+        The only positions that it can give, if it is a recording's; None where any will do.
     doc
         One line for a person.
     """
@@ -63,14 +77,8 @@ class DetectorInfo(Frozen):
     dtype: str = "<u2"
     shortest_dwell_s: PositiveFloat = 1e-7
     longest_dwell_s: PositiveFloat = 10.0
+    grid: RecordedGrid | None = None
     doc: str = ""
-
-
-class RecordedGrid(Frozen):
-    """The only positions that a recording can give, as axes `(y, x)` in metres."""
-
-    y: Axis
-    x: Axis
 
 
 class InstrumentInfo(Frozen):
@@ -88,8 +96,6 @@ class InstrumentInfo(Frozen):
         What can be set and read.
     overview
         Detector that gives the picture to start from; None if there is none.
-    grid
-        The recorded positions of a recording; None where any position will do.
     expects
         Whether it can give noise-free expectations.
     stopping_time_s
@@ -104,7 +110,6 @@ class InstrumentInfo(Frozen):
     parameters: tuple[Parameter, ...]
     detectors: tuple[DetectorInfo, ...]
     overview: str | None = None
-    grid: RecordedGrid | None = None
     expects: bool = False
     stopping_time_s: PositiveFloat = 0.1
     doc: str = ""

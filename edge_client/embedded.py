@@ -55,7 +55,19 @@ def embedded(what: str, ready_within_s: float = READY_WITHIN_S) -> Iterator[str]
 
 
 def _start(what: str, folder: str, words: IO[bytes]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "beamloop", "serve", what, "--port", "0", "--json", "--folder", folder]
+    command = [
+        sys.executable,
+        "-m",
+        "beamloop",
+        "serve",
+        what,
+        "--port",
+        "0",
+        "--json",
+        "--with-parent",
+        "--folder",
+        folder,
+    ]
     # A group of its own: Ctrl-C in the terminal is for this process, which then ends the child in order.
     on_windows = sys.platform == "win32"
     return subprocess.Popen(

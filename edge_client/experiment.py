@@ -66,6 +66,9 @@ class Target(Frozen):
         Which of the reduction's results is the value.
     uncertainty
         Which of them is its standard error; None to let the learner estimate it.
+    plausible
+        Lowest and highest value that can be real, in `units`; a measurement that gives another (a failed
+        fit, a dead pixel) is told as failed and not learnt from. None believes everything finite.
     settings
         The reduction's own settings.
     """
@@ -75,6 +78,7 @@ class Target(Frozen):
     reduction: str
     output: str = "value"
     uncertainty: str | None = "std"
+    plausible: tuple[float, float] | None = None
     settings: PluginSettings = Field(default_factory=dict)
 
 

@@ -31,6 +31,7 @@ from ..core import (
     PointScan,
     ProtocolMismatch,
     UnknownName,
+    ValueUnusable,
 )
 from ..streaming.incoming import IncomingScan
 from .events import Arrived, Budget, Commanded, Declined, Framed
@@ -200,6 +201,11 @@ class Measuring:
         row = self._file.add(incoming.header, received.batches)
         incoming.stored()
         told_s = self._clock()
+        if not math.isfinite(received.value):
+            raise ValueUnusable(
+                f"the target of {order.measurement_id} is not finite or outside [target] plausible; "
+                f"its frame is kept as row {row} of the run file"
+            )
         end = incoming.end
         assert end is not None
         exposed_s = plan.dwell_s * len(plan.points)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Axis, GridScan, InstrumentInfo, PointScan, Pool, SettingsInvalid, Signal
+from ..core import Axis, DetectorInfo, GridScan, InstrumentInfo, PointScan, Pool, SettingsInvalid, Signal
 from ..core.limits import Limits
 from ..core.registry import POLICIES, find
 from ..models.features import patch_features
@@ -30,8 +30,8 @@ class Preparation:
         The candidates, features not yet known.
     axes
         Axes `(y, x)` of the grid that the candidates form.
-    note
-        One line about where the pool comes from.
+    notes
+        What a person should know of how they met: where the pool comes from, what differs from the file.
     """
 
     experiment: Experiment
@@ -40,7 +40,7 @@ class Preparation:
     target: TargetValue
     pool: Pool
     axes: tuple[Axis, Axis]
-    note: str
+    notes: tuple[str, ...]
 
     def point(self, position: tuple[float, float]) -> PointScan:
         """Return the plan that measures one place."""
@@ -74,9 +74,10 @@ def prepare(experiment: Experiment, info: InstrumentInfo) -> Preparation:
     find(POLICIES, experiment.policy.name)
     target = target_value(experiment.target, info.detector(experiment.measure.detector))
     (y, x), note = _grid(experiment, info)
+    overview, more = _overview(experiment, info)
     rows, columns = np.meshgrid(y.coordinates(), x.coordinates(), indexing="ij")
     pool = Pool(np.column_stack([rows.ravel(), columns.ravel()]), shape=(y.size, x.size))
-    prepared = Preparation(experiment, info, _overview(experiment, info), target, pool, (y, x), note)
+    prepared = Preparation(experiment, info, overview, target, pool, (y, x), (note, *more))
     limits = Limits(info)
     for plan in (prepared.overview, prepared.point((float(rows[0, 0]), float(columns[0, 0])))):
         if plan is not None:
@@ -84,27 +85,39 @@ def prepare(experiment: Experiment, info: InstrumentInfo) -> Preparation:
     return prepared
 
 
-def _overview(experiment: Experiment, info: InstrumentInfo) -> GridScan | None:
+def _overview(experiment: Experiment, info: InstrumentInfo) -> tuple[GridScan | None, tuple[str, ...]]:
+    """Return the plan of the first picture, if one is wanted, and what to note about it."""
     wanted = experiment.overview
     if wanted is None:
-        return None
-    detector = wanted.detector or info.overview
-    if detector is None:
+        return None, ()
+    name = wanted.detector or info.overview
+    if name is None:
         raise SettingsInvalid(
             f"[overview] was asked for, but {info.name} has no picture to start from; "
             "remove [overview] and [features] and use a policy that works on coordinates"
         )
-    if info.detector(detector).frame_axes:
-        raise SettingsInvalid(f"[overview] detector {detector!r} gives no picture: its frames have axes of their own")
-    return GridScan(detector=detector, shape=wanted.shape, dwell_s=wanted.dwell_s)
+    detector = info.detector(name)
+    if detector.frame_axes:
+        raise SettingsInvalid(f"[overview] detector {name!r} gives no picture: its frames have axes of their own")
+    shape, instead = _recorded_or(wanted.shape, detector, "[overview]")
+    note = f"overview: the {shape[0]} x {shape[1]} pixels that were recorded{instead}"
+    return GridScan(detector=name, shape=shape, dwell_s=wanted.dwell_s), (note,) if instead else ()
 
 
 def _grid(experiment: Experiment, info: InstrumentInfo) -> tuple[tuple[Axis, Axis], str]:
-    wanted = experiment.pool.shape
-    if info.grid is not None:
-        y, x = info.grid.y, info.grid.x
-        instead = "" if wanted in (None, (y.size, x.size)) else f", not the {wanted[0]} x {wanted[1]} of [pool]"
-        return (y, x), f"pool: the {y.size} x {x.size} positions that were recorded{instead}"
+    """Return the axes of the pool, and where they come from."""
+    wanted, detector = experiment.pool.shape, info.detector(experiment.measure.detector)
+    if detector.grid is not None:
+        shape, instead = _recorded_or(wanted or detector.grid.shape, detector, "[pool]")
+        note = f"pool: the {shape[0]} x {shape[1]} positions that were recorded{instead}"
+        return (detector.grid.y, detector.grid.x), note
     if wanted is None:
         raise SettingsInvalid(f"[pool] shape is missing: {info.name} can measure anywhere, so say on which grid")
     return info.field.grid(wanted), f"pool: a grid of {wanted[0]} x {wanted[1]} over the field of view"
+
+
+def _recorded_or(wanted: tuple[int, int], detector: DetectorInfo, table: str) -> tuple[tuple[int, int], str]:
+    """Return the recorded shape of a recording's detector, else the one wanted, and what to say if they differ."""
+    if detector.grid is None or detector.grid.shape == wanted:
+        return wanted, ""
+    return detector.grid.shape, f", not the {wanted[0]} x {wanted[1]} of {table}"

@@ -114,11 +114,11 @@ def run_experiment(
         started = today()
         folder = new_run_folder(request.parent, request.experiment.name, started, request.text)
         told.note(f"run folder: {folder.path}")
-        told.note(prepared.note)
+        for note in prepared.notes:
+            told.note(note)
         journal = stack.enter_context(_opened(request, prepared, instrument, folder, started))
-        file = RunFile(
-            folder.run_file, capacity=min(request.experiment.stop.points or len(prepared.pool), len(prepared.pool))
-        )
+        # Every candidate is measured once at most; rows that stay empty take no space.
+        file = RunFile(folder.run_file, capacity=len(prepared.pool))
         stack.callback(file.close)
         ended, seen = _through(instrument, prepared, journal, file, told, clock)
         entries = read(folder.journal)
@@ -187,7 +187,7 @@ def _opened(
     )  # fmt: skip
     leased = Leased(client=instrument.client, purpose=f"run {experiment.name}")
     journal = Journal(folder.journal, durability)
-    for event in (opened, described, leased, Noted(text=prepared.note)):
+    for event in (opened, described, leased, *(Noted(text=note) for note in prepared.notes)):
         journal.write(event)
     return journal
 

@@ -28,20 +28,25 @@ class TargetValue:
         The reduction.
     output, uncertainty
         Names of its results that are the value and its standard error.
+    plausible
+        Lowest and highest value that can be real; None believes everything finite.
     """
 
     reduction: Reduction
     output: str
     uncertainty: str | None
+    plausible: tuple[float, float] | None = None
 
     def begin(self, scan: Scan) -> Reducing:
         """Return the growing results of one scan."""
         return Reducing(scan, {NAME: self.reduction})
 
     def values(self, reducing: Reducing) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return values and standard errors by flat scan index, each shape (n,); nan where unknown."""
+        """Return values and standard errors by flat scan index, each shape (n,); nan where unknown or implausible."""
         results = reducing.results()[NAME]
-        value = np.asarray(results[self.output].data, dtype=np.float64).reshape(-1)
+        value = np.array(results[self.output].data, dtype=np.float64).reshape(-1)
+        low, high = self.plausible or (-math.inf, math.inf)
+        value[~((value >= low) & (value <= high))] = math.nan
         if self.uncertainty is None:
             return value, np.full(len(value), math.nan)
         return value, np.asarray(results[self.uncertainty].data, dtype=np.float64).reshape(-1)
@@ -70,7 +75,7 @@ def target_value(target: Target, detector: DetectorInfo) -> TargetValue:
                 f"[target] {key} = {name!r}: reduction {target.reduction!r} gives no such number per position"
                 f"{nearest(name, per_position)}"
             )
-    return TargetValue(reduction, target.output, target.uncertainty)
+    return TargetValue(reduction, target.output, target.uncertainty, target.plausible)
 
 
 def _empty_scan(detector: DetectorInfo) -> Scan:

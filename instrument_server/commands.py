@@ -15,6 +15,7 @@ import typer
 
 from ..core import InstrumentInfo
 from ..core.settings import checked, load
+from .orders import when_parent_leaves
 from .server import serving
 from .settings import ServerSettings
 
@@ -26,6 +27,9 @@ def serve(
     ] = None,
     folder: Annotated[Path | None, typer.Option(help="Where answers, audit and logs are kept.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when ready.")] = False,
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", help="Leave when standard input is closed, as it is when the starter dies.")
+    ] = False,
 ) -> None:
     """Serve an instrument: three processes (guard, driver, server) on this computer, until Ctrl-C.
 
@@ -39,6 +43,8 @@ def serve(
     leave = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: leave.set())
+    if with_parent:
+        when_parent_leaves(leave.set)
     with ExitStack() as stack:
         place = stack.enter_context(_place(folder or home))
         info, at = stack.enter_context(serving(settings, place))

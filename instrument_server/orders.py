@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import TypeVar
 
 from ..core import Frozen
@@ -27,12 +28,17 @@ def take_orders(kind: type[Orders]) -> tuple[Orders, threading.Event]:
         signal.signal(number, signal.SIG_IGN)
     orders = kind.model_validate_json(sys.stdin.buffer.readline())
     gone = threading.Event()
+    when_parent_leaves(gone.set)
+    return orders, gone
+
+
+def when_parent_leaves(leave: Callable[[], None]) -> None:
+    """Call `leave`, once and from another thread, when the other end of standard input is closed."""
 
     def watch() -> None:
         # os.read, because a thread inside sys.stdin.read() blocks the interpreter's own exit.
         while os.read(sys.stdin.fileno(), 64):
             continue
-        gone.set()
+        leave()
 
     threading.Thread(target=watch, daemon=True, name="orders").start()
-    return orders, gone

@@ -210,7 +210,7 @@ class Replay:
         return most if plan.expected or real_s == 0 else max(1, min(most, int(LONGEST_WAIT_S / real_s)))
 
     def _described(self, settings: ReplaySettings) -> InstrumentInfo:
-        main, path = self._recording.main, self._recording.path
+        path = self._recording.path
         images = [name for name, d in self._playable.items() if d.kind == "image"]
         overview = settings.overview or _first_covering(self._recording, images)
         if settings.overview is not None and settings.overview not in images:
@@ -226,7 +226,6 @@ class Replay:
             parameters=(),
             detectors=tuple(_detector_info(d) for d in self._playable.values()),
             overview=overview,
-            grid=RecordedGrid(y=main.y, x=main.x),
             expects=True,
             doc="; ".join([f"{path.name} played back", *notes]),
         )
@@ -264,6 +263,7 @@ def _detector_info(recorded: RecordedDetector) -> DetectorInfo:
         units=recorded.units,
         dtype=recorded.dtype,
         longest_dwell_s=LONGEST_DWELL_S,
+        grid=RecordedGrid(y=recorded.y, x=recorded.x),
         doc=f"{recorded.shape[0]} x {recorded.shape[1]} recorded positions of {recorded.path}",
     )
 

@@ -46,8 +46,6 @@ def _identity(instrument: RemoteInstrument) -> Iterator[str]:
     field = told.field
     corner = f"corner at {field.y_m:.4g}, {field.x_m:.4g} m"
     yield f"field of view: {field.height_m:.4g} m x {field.width_m:.4g} m (y, x), {corner}"
-    if told.grid is not None:
-        yield f"recorded positions: {told.grid.y.size} x {told.grid.x.size}; no others can be measured"
     yield f"at rest within {told.stopping_time_s:g} s of a stop"
 
 
@@ -73,6 +71,8 @@ def _detector(detector: DetectorInfo, overview: str | None) -> tuple[str, ...]:
     axes = " x ".join(f"{axis.size} {axis.name}" for axis in detector.frame_axes) or "one number"
     dwell = f"dwell {detector.shortest_dwell_s:g} .. {detector.longest_dwell_s:g} s"
     first = "overview" if detector.name == overview else ""
+    if detector.grid is not None:
+        dwell = "only at the {} x {} recorded positions".format(*detector.grid.shape)
     return detector.name, f"{detector.quantity} ({detector.units})", axes, detector.dtype, dwell, first, detector.doc
 
 

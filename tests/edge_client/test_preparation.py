@@ -44,12 +44,13 @@ def test_on_a_recorded_grid_the_pool_is_that_grid_and_a_line_says_so(
     settings: dict[str, Any], info: InstrumentInfo
 ) -> None:
     y, x = Region(y_m=0.0, x_m=0.0, height_m=200e-9, width_m=240e-9).grid((5, 6))
-    recording = info.model_copy(update={"source": "recording", "grid": RecordedGrid(y=y, x=x)})
+    detectors = tuple(d.model_copy(update={"grid": RecordedGrid(y=y, x=x)}) for d in info.detectors)
+    recording = info.model_copy(update={"source": "recording", "detectors": detectors})
     found = prepared(settings, recording)
     assert found.pool.shape == (5, 6)
-    assert "5 x 6 positions that were recorded, not the 20 x 24" in found.note
+    assert "5 x 6 positions that were recorded, not the 20 x 24" in found.notes[0]
     del settings["pool"]
-    assert prepared(settings, recording).note == "pool: the 5 x 6 positions that were recorded"
+    assert prepared(settings, recording).notes == ("pool: the 5 x 6 positions that were recorded",)
 
 
 def test_the_truth_is_asked_for_at_the_candidates(settings: dict[str, Any], info: InstrumentInfo) -> None:

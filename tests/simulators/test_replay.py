@@ -96,10 +96,13 @@ def test_it_describes_itself_as_the_recording_it_is(opened: Open, session: Path)
     assert (info.name, info.source, info.expects, info.overview) == ("session", "recording", True, "haadf")
     assert {d.name: d.frame_axes for d in info.detectors} == {"eels": (ENERGY,), "haadf": ()}
     assert info.parameters == ()
-    assert info.grid is not None
+    grid, fine = info.detector("eels").grid, info.detector("haadf").grid
+    assert grid is not None
+    assert fine is not None
+    assert (grid.shape, fine.shape) == (SHAPE, FINE)
     for name in ("y_m", "x_m", "height_m", "width_m"):
         assert getattr(info.field, name) == pytest.approx(getattr(FIELD, name))
-    for axis, again in zip((info.grid.y, info.grid.x), info.field.grid(SHAPE), strict=True):
+    for axis, again in zip((grid.y, grid.x), info.field.grid(SHAPE), strict=True):
         np.testing.assert_allclose(axis.coordinates(), again.coordinates(), rtol=0, atol=1e-6 * axis.scale)
 
 
@@ -284,7 +287,7 @@ def test_the_sum_of_the_bfo_curves_is_that_of_the_file_whole_or_point_by_point(o
     with h5py.File(recorded / AFM / "bfo_iv_final.hf5") as file:
         wanted = file["Measurement_000/Channel_000/IV_BFO/IV_BFO"][()].sum(axis=2).T
     instrument = opened(recorded / AFM / "bfo_iv_final.hf5")
-    grid = instrument.describe().grid
+    grid = instrument.describe().detector("spectrum").grid
     assert grid is not None
     points = tuple((float(grid.y.coordinates()[i]), float(grid.x.coordinates()[j])) for i, j in [(27, 35), (3, 9)])
     plans = [
