@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from beamloop.core import DriverFailed, InstrumentUnreachable, RecordingUnreadable, SettingsInvalid
+from beamloop.edge_client import connect
 from beamloop.edge_client.embedded import _refusal, embedded
 
 
@@ -29,6 +33,35 @@ def test_last_words_that_are_no_error_of_ours_are_told_whole() -> None:
     assert isinstance(refusal, DriverFailed)
     assert "Traceback" in str(refusal)
     assert "ValueError: no such thing" in str(refusal)
+
+
+def test_an_instrument_leaves_when_the_process_that_started_it_is_killed(tmp_path: Path) -> None:
+    starter = (
+        "import sys, time\n"
+        "from beamloop.edge_client.embedded import embedded\n"
+        "with embedded('simulator') as address:\n"
+        "    print(address, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", starter], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    address = process.stdout.readline().strip()
+    with connect(address) as instrument:
+        assert instrument.state().activity == "idle"
+    process.kill()
+    process.communicate(timeout=10)
+    until = time.monotonic() + 15
+    while answers(address):
+        assert time.monotonic() < until, "the instrument outlived the process that it belonged to"
+        time.sleep(0.1)
+
+
+def answers(address: str) -> bool:
+    try:
+        with connect(address):
+            return True
+    except InstrumentUnreachable:
+        return False
 
 
 def test_one_that_is_not_up_in_time_is_ended() -> None:

@@ -50,7 +50,19 @@ def test_on_a_recorded_grid_the_pool_is_that_grid_and_a_line_says_so(
     assert found.pool.shape == (5, 6)
     assert "5 x 6 positions that were recorded, not the 20 x 24" in found.notes[0]
     del settings["pool"]
-    assert prepared(settings, recording).notes == ("pool: the 5 x 6 positions that were recorded",)
+    assert prepared(settings, recording).notes[0] == "pool: the 5 x 6 positions that were recorded"
+
+
+def test_a_recorded_overview_is_taken_as_it_was_recorded_and_a_line_says_so(
+    settings: dict[str, Any], info: InstrumentInfo
+) -> None:
+    y, x = info.field.grid((40, 48))
+    grids = {"haadf": RecordedGrid(y=y, x=x)}
+    detectors = tuple(d.model_copy(update={"grid": grids.get(d.name)}) for d in info.detectors)
+    found = prepared(settings, info.model_copy(update={"detectors": detectors}))
+    assert found.overview is not None
+    assert found.overview.shape == (40, 48)
+    assert "overview: the 40 x 48 pixels that were recorded, not the 80 x 96 of [overview]" in found.notes
 
 
 def test_the_truth_is_asked_for_at_the_candidates(settings: dict[str, Any], info: InstrumentInfo) -> None:

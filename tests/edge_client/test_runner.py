@@ -162,6 +162,24 @@ def test_a_stop_from_elsewhere_ends_the_run_and_only_arming_starts_another(simul
         assert run_experiment(request(tmp_path / "armed", few, arm=True), stem).ended.outcome == "finished"
 
 
+def test_a_value_that_cannot_be_real_is_a_failed_measurement_and_its_frame_is_kept(
+    simulator: str, tmp_path: Path
+) -> None:
+    everything = small(policy={"name": "random"}, features=None)
+    target = {**everything.target.model_dump(), "plausible": (0.8, 2.0)}
+    experiment = small(policy={"name": "random"}, features=None, target=target, stop={"points": 5})
+    with connect(simulator) as stem:
+        done = run_experiment(request(tmp_path, experiment), stem)
+    failed = [step.declined for step in done.story.steps if step.declined is not None]
+    assert len(done.story.measurements) == 5
+    assert all(0.8 <= m.value <= 2.0 for m in done.story.measurements)
+    assert failed
+    assert all(d.outcome == "failed" and d.error == "ValueUnusable" for d in failed)
+    with h5py.File(done.folder.run_file) as file:
+        kept = file["Measurement_000/Channel_001/measured/measured"]
+        assert len(kept) == len(failed) + 5
+
+
 def test_a_lease_held_by_another_leaves_no_folder(simulator: str, tmp_path: Path) -> None:
     with (
         connect(simulator, purpose="alignment"),
