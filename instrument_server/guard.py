@@ -11,11 +11,12 @@ Private line (token): `{"token", "who", "act": "beat" | "open" | "close" | "halt
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import zmq
 
@@ -27,6 +28,14 @@ from .post import LOOPBACK, pack, unpack
 from .watch import Watch
 
 POLL_MS = 10
+PATIENCE_S = 0.08
+"""How long an answer waits for the driver to say that it is at rest; it beats every 0.05 s."""
+
+RECENT_S = 0.2
+"""What the driver said this lately still holds for a question; one that is later than this hangs."""
+
+Word = Literal["blank", "stop", "pause", "state"]
+Said = TypeVar("Said")
 
 _WHY = {"stop": "stopped by a person; arm the instrument to go on", "pause": "paused by a person; arm to continue"}
 
@@ -39,6 +48,13 @@ class GuardOrders(Frozen):
     folder: Path
     blanker: str
     silence_s: float = 1.0
+
+
+class Heard(NamedTuple):
+    """A word, and since when the rest that it asks for counts."""
+
+    word: Word
+    since_s: float
 
 
 class Guard:
@@ -61,7 +77,7 @@ class Guard:
     ) -> None:
         self._blanker, self._token, self._clock = blanker, token, clock
         self._watch = Watch(("server", "driver"), silence_s, clock())
-        self._acquiring = False
+        self._acquiring, self._told_s = False, -math.inf
         self.halted = False
         blanker.close()
 
@@ -70,8 +86,8 @@ class Guard:
         if not self._watch.may_be_open(self._clock()) and self._blanker.is_open() is not False:
             self._blanker.close()
 
-    def public(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Answer a word from anybody.
+    def hear(self, message: dict[str, Any]) -> Heard:
+        """Carry out a word from anybody, at once; the answer is `report`, as soon as it is `settled`.
 
         Raises
         ------
@@ -81,13 +97,35 @@ class Guard:
         word = message.get("word")
         if word not in ("blank", "stop", "pause", "state"):
             raise WireInvalid(f"the guard knows blank, stop, pause and state; got {word!r}")
-        if word != "state":
-            self._blanker.close()
-            self._watch.close()
-            self.halted = True
+        now_s = self._clock()
+        if word == "state":
+            return Heard(word, now_s - RECENT_S)
+        self._blanker.close()
+        self._watch.close()
+        self.halted = True
         if word in _WHY:
             self._watch.stop(_WHY[word])
-        return self._report(word).model_dump()
+        return Heard(word, now_s)
+
+    def settled(self, heard: Heard) -> bool:
+        """Tell whether the answer to a word can be given: all is at rest, or waiting for the driver is no use."""
+        now_s = self._clock()
+        hopeless = now_s - self._told_s > RECENT_S or now_s >= heard.since_s + PATIENCE_S
+        return heard.word == "state" or hopeless or self._rests(heard)
+
+    def report(self, heard: Heard) -> GuardReport:
+        """Return what is known of each part since a word was said."""
+        now_s, is_open = self._clock(), self._blanker.is_open()
+        beam: Rest = "unknown" if is_open is None else "commanded" if is_open else "confirmed"
+        acquisition: Rest = "confirmed" if self._rests(heard) else "commanded"
+        if "driver" in self._watch.silent(now_s):
+            acquisition = "unknown"
+        reason = self._watch.reason(now_s)
+        return GuardReport(word=heard.word, beam=beam, acquisition=acquisition, armed=not reason, reason=reason)
+
+    def _rests(self, heard: Heard) -> bool:
+        # What the driver said before the word says nothing about now: it may have begun since.
+        return self._told_s > heard.since_s and not self._acquiring
 
     def private(self, message: dict[str, Any]) -> dict[str, Any]:
         """Answer the server or the driver.
@@ -102,7 +140,7 @@ class Guard:
         now_s, act = self._clock(), message.get("act")
         self._watch.heard(str(message.get("who")), now_s)
         if message.get("who") == "driver":
-            self._acquiring = bool(message.get("acquiring"))
+            self._acquiring, self._told_s = bool(message.get("acquiring")), now_s
         if act == "open":
             return self._open(float(message["lease_s"]), now_s)
         if act in ("close", "halt"):
@@ -131,24 +169,6 @@ class Guard:
         reason = self._watch.reason(now_s)
         return {"halt": self.halted, "reason": reason, "open": self._blanker.is_open()}
 
-    def _report(self, word: Literal["blank", "stop", "pause", "state"]) -> GuardReport:
-        now_s = self._clock()
-        is_open = self._blanker.is_open()
-        beam: Rest = "unknown" if is_open is None else "commanded" if is_open else "confirmed"
-        acquisition: Rest = "commanded" if self._acquiring else "confirmed"
-        if "driver" in self._watch.silent(now_s):
-            acquisition = "unknown"
-        reason = self._watch.reason(now_s)
-        return GuardReport(word=word, beam=beam, acquisition=acquisition, armed=not reason, reason=reason)
-
-
-def answer(payload: bytes, how: Callable[[dict[str, Any]], dict[str, Any]]) -> bytes:
-    """Return the reply to one message; a malformed one is answered with what is wrong."""
-    try:
-        return pack(how(unpack(payload)))
-    except (WireInvalid, KeyError, TypeError, ValueError) as error:
-        return pack({"error": str(error)})
-
 
 def watch_over(orders: GuardOrders, orphaned: threading.Event) -> None:
     """Run the guard until the server is gone; the beam is blanked before and after."""
@@ -164,13 +184,36 @@ def watch_over(orders: GuardOrders, orphaned: threading.Event) -> None:
         poller = zmq.Poller()
         poller.register(public, zmq.POLLIN)
         poller.register(private, zmq.POLLIN)
-        lines = {public: guard.public, private: guard.private}
+        waiting: list[tuple[list[bytes], Heard]] = []
         while not orphaned.is_set():
-            for socket, _ in poller.poll(POLL_MS):
-                *envelope, payload = socket.recv_multipart()
-                socket.send_multipart([*envelope, answer(payload, lines[socket])], zmq.NOBLOCK)
+            ready = dict(poller.poll(POLL_MS))
+            if private in ready:
+                *envelope, payload = private.recv_multipart()
+                _send(private, envelope, _understood(payload, guard.private))
+            if public in ready:
+                *envelope, payload = public.recv_multipart()
+                heard = _understood(payload, guard.hear)
+                if isinstance(heard, Heard):
+                    waiting.append((envelope, heard))
+                else:
+                    _send(public, envelope, heard)
             guard.tick()
+            for envelope, heard in [w for w in waiting if guard.settled(w[1])]:
+                _send(public, envelope, guard.report(heard).model_dump())
+                waiting.remove((envelope, heard))
     blanker.close()
+
+
+def _understood(payload: bytes, how: Callable[[dict[str, Any]], Said]) -> Said | dict[str, Any]:
+    """Do what a message says and return what came of it; for a malformed one, what is wrong."""
+    try:
+        return how(unpack(payload))
+    except (WireInvalid, KeyError, TypeError, ValueError) as error:
+        return {"error": str(error)}
+
+
+def _send(socket: zmq.Socket, envelope: list[bytes], message: dict[str, Any]) -> None:
+    socket.send_multipart([*envelope, pack(message)], zmq.NOBLOCK)
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ ignored there, and one without DIMENSION_LABELS raises.
 
 from __future__ import annotations
 
-import platform
 import re
 import time
 from collections.abc import Mapping
@@ -157,9 +156,8 @@ def _dimension_type(axis: Axis) -> str:
 
 
 def _written_by() -> dict[str, str]:
+    # NSID allows the computer's name too; files are published, so it is left out.
     return {
-        "machine_id": platform.node(),
-        "platform": platform.platform(),
         "pyNSID_version": _PYNSID,
         "sidpy_version": _SIDPY,
         "timestamp": time.strftime("%Y_%m_%d-%H_%M_%S"),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from beamloop.core import GuardReport, NotArmed, WireInvalid
-from beamloop.instrument_server.guard import Guard, answer
-from beamloop.instrument_server.post import unpack
+from beamloop.instrument_server.guard import PATIENCE_S, RECENT_S, Guard
 from beamloop.instrument_server.watch import Watch
 
 
@@ -51,6 +50,11 @@ def guard(line: Line, clock: Clock) -> Guard:
     return Guard(line, token="secret", silence_s=1.0, clock=clock)
 
 
+def spoken(guard: Guard, word: str) -> GuardReport:
+    """Say a word and return the report as it would be sent at once."""
+    return guard.report(guard.hear({"word": word}))
+
+
 def said(who: str, act: str, **facts: object) -> dict[str, object]:
     return {"token": "secret", "who": who, "act": act, **facts}
 
@@ -90,7 +94,7 @@ def test_silence_of_either_process_blanks(silent: str, guard: Guard, line: Line,
 @pytest.mark.parametrize("word", ["blank", "stop", "pause"])
 def test_a_word_blanks_at_once_and_calls_the_driver_to_halt(word: str, guard: Guard, line: Line) -> None:
     guard.private(said("server", "open", lease_s=60.0))
-    report = GuardReport.model_validate(guard.public({"word": word}))
+    report = spoken(guard, word)
     assert report.beam == "confirmed"
     assert line.is_open() is False
     assert guard.private(said("driver", "beat"))["halt"]
@@ -98,7 +102,7 @@ def test_a_word_blanks_at_once_and_calls_the_driver_to_halt(word: str, guard: Gu
 
 
 def test_after_a_stop_the_beam_stays_dark_until_armed(guard: Guard, line: Line) -> None:
-    guard.public({"word": "stop"})
+    spoken(guard, "stop")
     assert "stopped by a person" in guard.private(said("server", "open", lease_s=1.0))["refused"]
     assert line.is_open() is False
     guard.private(said("server", "arm"))
@@ -110,17 +114,17 @@ def test_rest_is_told_apart(guard: Guard, line: Line, clock: Clock) -> None:
     guard.private(said("driver", "beat", acquiring=True))
     guard.private(said("server", "open", lease_s=60.0))
     line.stuck = True
-    report = guard.public({"word": "stop"})
-    assert (report["beam"], report["acquisition"]) == ("commanded", "commanded")
+    report = spoken(guard, "stop")
+    assert (report.beam, report.acquisition) == ("commanded", "commanded")
     line.readable = False
     clock.now_s += 2.0
-    report = guard.public({"word": "stop"})
-    assert (report["beam"], report["acquisition"]) == ("unknown", "unknown")
+    report = spoken(guard, "stop")
+    assert (report.beam, report.acquisition) == ("unknown", "unknown")
 
 
 def test_asking_for_the_state_changes_nothing(guard: Guard, line: Line) -> None:
     guard.private(said("server", "open", lease_s=60.0))
-    guard.public({"word": "state"})
+    spoken(guard, "state")
     assert line.is_open() is True
 
 
@@ -130,9 +134,42 @@ def test_the_private_line_needs_the_token(guard: Guard, line: Line) -> None:
     assert line.is_open() is False
 
 
-@pytest.mark.parametrize("payload", [b"", b"\xc1", b"\x93\x01\x02\x03", b"\x81\x01\x02", b"\xff" * 100, b"\x80"])
-def test_rubbish_is_answered_with_what_is_wrong(payload: bytes, guard: Guard) -> None:
-    assert unpack(answer(payload, guard.public))["error"]
+@pytest.mark.parametrize("message", [{}, {"word": "halt"}, {"word": 3}, {"word": None}])
+def test_an_unknown_word_is_refused_and_changes_nothing(message: dict[str, object], guard: Guard, line: Line) -> None:
+    guard.private(said("server", "open", lease_s=60.0))
+    with pytest.raises(WireInvalid, match="knows blank, stop, pause and state"):
+        guard.hear(message)
+    assert line.is_open() is True
+
+
+def test_rest_is_confirmed_only_by_what_the_driver_says_after_the_word(guard: Guard, clock: Clock) -> None:
+    guard.private(said("driver", "beat", acquiring=False))
+    guard.private(said("server", "open", lease_s=60.0))
+    heard = guard.hear({"word": "stop"})
+    assert not guard.settled(heard)
+    clock.now_s += 0.01
+    guard.private(said("driver", "beat", acquiring=True))
+    assert not guard.settled(heard)
+    assert guard.report(heard).acquisition == "commanded"
+    clock.now_s += 0.05
+    guard.private(said("driver", "beat", acquiring=False))
+    assert guard.settled(heard)
+    assert guard.report(heard).acquisition == "confirmed"
+
+
+def test_an_answer_waits_only_so_long_for_a_driver_and_not_at_all_for_one_that_hangs(
+    guard: Guard, clock: Clock
+) -> None:
+    guard.private(said("driver", "beat", acquiring=True))
+    assert not guard.settled(guard.hear({"word": "stop"}))
+    clock.now_s += RECENT_S + 0.01
+    assert guard.settled(guard.hear({"word": "stop"}))
+    guard.private(said("driver", "beat", acquiring=True))
+    heard = guard.hear({"word": "stop"})
+    clock.now_s += PATIENCE_S
+    assert guard.settled(heard)
+    assert guard.report(heard).acquisition == "commanded"
+    assert guard.report(heard).beam == "confirmed"
 
 
 def test_a_watch_that_lapsed_stays_closed_when_the_silent_one_speaks_again() -> None:
