@@ -90,6 +90,8 @@ class InstrumentInfo(Frozen):
         Its name.
     source
         `hardware`, `simulator`, or `recording` (a file played back).
+    simulated
+        Whether no specimen was ever looked at: a simulator, or a recording of one.
     field
         Field of view: where positions may lie.
     parameters, detectors
@@ -106,6 +108,7 @@ class InstrumentInfo(Frozen):
 
     name: str
     source: Literal["hardware", "simulator", "recording"]
+    simulated: bool = False
     field: Region
     parameters: tuple[Parameter, ...]
     detectors: tuple[DetectorInfo, ...]

@@ -42,6 +42,8 @@ def _title(story: Story, seen: Seen) -> Iterator[str]:
     yield text(f"{info.name} at {story.described.address}; started {started}; run {story.opened.run}", "over")
     if info.source in _WARNINGS:
         yield text(_WARNINGS[info.source], "banner")
+    if info.source == "recording" and info.simulated:
+        yield text("What was recorded came from a simulator, not from a specimen.", "banner")
 
 
 def _summary(story: Story, seen: Seen) -> Iterator[str]:

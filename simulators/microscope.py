@@ -178,6 +178,7 @@ class Microscope:
         return InstrumentInfo(
             name=self._settings.name,
             source="simulator",
+            simulated=True,
             field=_FIELD,
             parameters=tuple(p.model_copy(update={"value": self._values[p.name]}) for p in PARAMETERS),
             detectors=DETECTORS,

@@ -222,6 +222,7 @@ class Replay:
         return InstrumentInfo(
             name=settings.name or path.stem,
             source="recording",
+            simulated=any(d.simulated for d in self._playable.values()),
             field=self._field,
             parameters=(),
             detectors=tuple(_detector_info(d) for d in self._playable.values()),

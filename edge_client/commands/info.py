@@ -40,6 +40,8 @@ def info(
 def _identity(instrument: RemoteInstrument) -> Iterator[str]:
     description, told = instrument.description, instrument.info
     yield f"{told.name}: {_SOURCES[told.source]}"
+    if told.source == "recording" and told.simulated:
+        yield "what was recorded came from a SIMULATOR, not from a specimen"
     if told.doc:
         yield told.doc
     yield f"at {instrument.address}, beamloop {description.version}, protocol {description.protocol}"

@@ -316,6 +316,18 @@ def test_the_recorded_examples_run(recorded: Path, tmp_path: Path, example: str,
     np.testing.assert_allclose([m.value for m in measured], truth[[m.candidate for m in measured]], rtol=1e-12)
     assert all(m.std is None for m in measured), "the noise of a current or a response is not that of counting"
     assert "RECORDING" in run.folder.report.read_text()
+    assert "came from a simulator" not in run.folder.report.read_text()
+
+
+def test_the_recording_that_ships_runs_the_simulators_experiment(tmp_path: Path) -> None:
+    experiment, text = read_experiment(EXAMPLES / "simulator.toml")
+    with embedded(f"replay:{EXAMPLES / 'recording.h5'}") as address, connect(address) as replayed:
+        run = run_experiment(RunRequest(experiment.changed(points=12), text, "replay", tmp_path), replayed)
+    assert run.ended.outcome == "finished"
+    assert len(run.story.measurements) == 12
+    assert any("40 x 40 positions that were recorded, not the 64 x 64" in note.text for _, note in run.story.notes)
+    assert run.story.described.info.simulated
+    assert "What was recorded came from a simulator" in run.folder.report.read_text()
 
 
 def test_a_run_folder_that_exists_is_not_written_over(simulator: str, tmp_path: Path) -> None:
