@@ -15,8 +15,6 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import TracebackType
-from typing import Self
 
 from pydantic import ValidationError
 
@@ -39,6 +37,7 @@ from ..core import (
     Signal,
     plan_from,
 )
+from ..core.closing import Closing
 from ..core.control import PROTOCOL
 from ..streaming.incoming import IncomingScan, collect
 from ..streaming.receiver import Receiver
@@ -53,7 +52,7 @@ LONGEST_WAIT_S = 600.0
 """Bound on the wait for the next frames, even while the instrument says that it is acquiring."""
 
 
-class RemoteInstrument:
+class RemoteInstrument(Closing):
     """One instrument, over its three lines; any thread may call any method. Made by `connect`.
 
     Parameters
@@ -301,14 +300,6 @@ class RemoteInstrument:
         if receiver is not None:
             receiver.close()
         self._control.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _describe(self) -> Description:
         answer = self._control.ask("describe")

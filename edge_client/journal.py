@@ -17,10 +17,10 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from ..core import OutputExists, RecordingUnreadable
+from ..core.closing import Closing
 from .events import Event, event_from
 
 FORMAT = 1
@@ -57,7 +57,7 @@ class Entry:
     event: Event
 
 
-class Journal:
+class Journal(Closing):
     """A journal open for writing; any thread may write, each event is whole.
 
     Parameters
@@ -105,14 +105,6 @@ class Journal:
             if self._rows.in_transaction:
                 self._rows.execute("COMMIT")
             self._rows.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _add(self, event: Event) -> float:
         if not self._rows.in_transaction:

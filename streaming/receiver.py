@@ -15,11 +15,10 @@ import secrets
 import threading
 import time
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import zmq
 
+from ..core.closing import Closing
 from ..core.errors import ChannelClosed, InstrumentUnreachable, WireInvalid, error_named
 from ..core.frame import Scan
 from .channel import Incoming, Inflow
@@ -60,7 +59,7 @@ class ReceiverStatistics:
     unclaimed: int
 
 
-class Receiver:
+class Receiver(Closing):
     """The client's end of the data channel; thread-safe.
 
     Parameters
@@ -146,14 +145,6 @@ class Receiver:
         with self._news:
             self._bell.close()
         self._context.term()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def next_message(self, arrivals: Arrivals, timeout_s: float) -> Batch | End:
         """Take the next message of a scan, for `IncomingScan.batches`.

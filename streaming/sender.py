@@ -18,12 +18,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import zmq
 
+from ..core.closing import Closing
 from ..core.errors import ChannelClosed, UnknownName, WireInvalid
 from ..core.frame import FrameBatch, Scan, ScanEnd
 from .channel import MOST_CREDIT, Outflow, Outgoing
@@ -54,7 +53,7 @@ class SenderStatistics:
     invalid: int
 
 
-class Sender:
+class Sender(Closing):
     """The instrument's end of the data channel; thread-safe.
 
     Parameters
@@ -201,14 +200,6 @@ class Sender:
         with self._changed:
             self._bell.close()
         self._context.term()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _refuse_if_closed(self) -> None:
         if self._ended or self._closing_at is not None:

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
@@ -24,6 +23,7 @@ import hdf5plugin  # noqa: F401 -- registers the decompressor of Bitshuffle with
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.closing import Closing
 from ...core.errors import RecordingUnreadable
 from ...core.nearest import nearest
 from ...core.signal import Axis
@@ -42,7 +42,7 @@ _MAIN = ("quantity", "units", "data_type")
 
 
 @dataclass(frozen=True)
-class Recording:
+class Recording(Closing):
     """An open recording; for one thread; close it, or use it as a context.
 
     Attributes
@@ -87,14 +87,6 @@ class Recording:
     def close(self) -> None:
         """Close the file; may be called twice."""
         self._file.close()
-
-    def __enter__(self) -> Recording:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_recording(path: Path) -> Recording:

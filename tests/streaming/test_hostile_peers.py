@@ -4,78 +4,19 @@ from __future__ import annotations
 
 import random
 import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 import zmq
 
 from beamloop.core import (
-    Axis,
     FrameBatch,
     FrameShapeWrong,
     ProtocolMismatch,
-    Scan,
-    ScanEnd,
 )
 from beamloop.streaming import Receiver, Sender, collect, wire
 
-WAIT_S = 20.0
-FRAME = (16, 16)
-
-
-@pytest.fixture(autouse=True)
-def no_channel_threads_left() -> Iterator[None]:
-    yield
-    left = [thread.name for thread in threading.enumerate() if thread.name.startswith(("sender", "receiver"))]
-    assert not left, f"I/O threads left running: {left}"
-
-
-def _scan(scan_id: str = "a", n: int = 32, receiver: str = "edge", dtype: str = "<u2") -> Scan:
-    return Scan(
-        scan_id=scan_id, measurement_id="m", receiver=receiver, detector="camera",
-        scan_axes=(Axis(name="index", size=n),),
-        frame_axes=tuple(Axis(name=name, size=size) for name, size in zip("vu", FRAME, strict=True)),
-        dtype=dtype, dwell_s=1e-3, simulated=True,
-    )  # fmt: skip
-
-
-def _frames(scan: Scan) -> np.ndarray:
-    """Return the scan's frames, which anyone can make again from its id."""
-    rng = np.random.default_rng(list(scan.scan_id.encode()))
-    return rng.integers(0, 60_000, (scan.n_frames, *scan.frame_shape)).astype(scan.dtype)
-
-
-def _batches(scan: Scan, size: int = 4) -> Iterator[FrameBatch]:
-    frames = _frames(scan)
-    for start in range(0, scan.n_frames, size):
-        indices = np.arange(start, min(start + size, scan.n_frames))
-        yield FrameBatch(scan.scan_id, indices, np.zeros((len(indices), 2)), frames[indices])
-
-
-def _complete(scan: Scan) -> ScanEnd:
-    return ScanEnd(scan_id=scan.scan_id, status="complete", n_frames=scan.n_frames)
-
-
-def _send(sender: Sender, scan: Scan, size: int = 4) -> None:
-    sender.begin(scan)
-    for batch in _batches(scan, size):
-        sender.send(batch, give_up=_after(WAIT_S))
-    sender.end(_complete(scan))
-
-
-def _after(seconds: float) -> Callable[[], bool]:
-    deadline = time.monotonic() + seconds
-    return lambda: time.monotonic() > deadline
-
-
-def _until(claim: Callable[[], bool]) -> None:
-    late = _after(WAIT_S)
-    while not claim():
-        assert not late(), "it did not come true in time"
-        time.sleep(0.005)
+from .traffic import WAIT_S, batches_of, frames_of, scan_of, send_scan, until, whole
 
 
 def test_hostile_bytes_at_the_sender_are_counted_and_others_are_served() -> None:
@@ -92,9 +33,9 @@ def test_hostile_bytes_at_the_sender_are_counted_and_others_are_served() -> None
                 liar.send_multipart(wire.encode(message))
             liar.send_multipart(wire.encode(wire.Hello("x" * 70_000)))
             with Receiver(sender.endpoint, "edge") as receiver:
-                _send(sender, _scan())
-                np.testing.assert_array_equal(collect(receiver.scan("a", WAIT_S), WAIT_S).data, _frames(_scan()))
-            _until(lambda: sender.statistics().invalid >= 301)
+                send_scan(sender, scan_of())
+                np.testing.assert_array_equal(collect(receiver.scan("a", WAIT_S), WAIT_S).data, frames_of(scan_of()))
+            until(lambda: sender.statistics().invalid >= 301)
 
 
 def test_a_flood_of_names_does_not_fill_the_sender() -> None:
@@ -102,20 +43,20 @@ def test_a_flood_of_names_does_not_fill_the_sender() -> None:
         liar.linger = 0
         liar.connect(sender.endpoint)
         with Receiver(sender.endpoint, "edge") as receiver:
-            sender.begin(_scan())
+            sender.begin(scan_of())
             for n in range(1000):
                 liar.send_multipart(wire.encode(wire.Hello(f"name {n}", incarnation=1, link=1)))
             liar.send_multipart([b"the last"])
-            _until(lambda: sender.statistics().invalid == 1)
+            until(lambda: sender.statistics().invalid == 1)
             assert len(sender.statistics().receivers) <= 256
-            for batch in _batches(_scan()):
+            for batch in batches_of(scan_of()):
                 sender.send(batch)
-            sender.end(_complete(_scan()))
+            sender.end(whole(scan_of()))
             assert collect(receiver.scan("a", WAIT_S), WAIT_S).valid is None
 
 
 def test_hostile_bytes_at_the_receiver_are_counted_and_frames_still_come() -> None:
-    rng, scan = random.Random(1), _scan(n=4)
+    rng, scan = random.Random(1), scan_of(n=4)
     with zmq.Context() as context, context.socket(zmq.ROUTER) as instrument:
         instrument.linger = 0
         instrument.setsockopt(zmq.PROBE_ROUTER, 1)
@@ -128,7 +69,7 @@ def test_hostile_bytes_at_the_receiver_are_counted_and_frames_still_come() -> No
             for _ in range(300):
                 instrument.send_multipart([route, *(rng.randbytes(rng.randrange(1, 50)) for _ in range(4))])
             instrument.send_multipart([route, *wire.encode(hello)])
-            frames = next(_batches(scan))
+            frames = next(batches_of(scan))
             for message in (
                 wire.Welcome(5, hello.link, 1, 0),
                 wire.Begin(1, scan, 5, hello.link),
@@ -136,17 +77,17 @@ def test_hostile_bytes_at_the_receiver_are_counted_and_frames_still_come() -> No
                     2, FrameBatch("never begun", frames.indices, frames.positions, frames.frames), 5, hello.link
                 ),
                 wire.Batch(3, frames, 5, hello.link),
-                wire.End(4, _complete(scan), 5, hello.link),
+                wire.End(4, whole(scan), 5, hello.link),
             ):
                 instrument.send_multipart([route, *wire.encode(message)])
-            np.testing.assert_array_equal(collect(receiver.scan("a", WAIT_S), WAIT_S).data, _frames(scan))
+            np.testing.assert_array_equal(collect(receiver.scan("a", WAIT_S), WAIT_S).data, frames_of(scan))
             assert receiver.statistics().invalid == 300
             assert receiver.statistics().unclaimed == 1
 
 
 def test_frames_that_break_the_announcement_are_refused_on_both_sides() -> None:
-    scan = _scan(n=4)
-    good = next(_batches(scan))
+    scan = scan_of(n=4)
+    good = next(batches_of(scan))
     bad = FrameBatch("a", good.indices, good.positions, good.frames.astype("<u4"))
     with Sender() as sender:
         sender.begin(scan)
@@ -203,13 +144,13 @@ def test_a_replaced_receiver_that_speaks_again_is_refused_and_the_new_one_stays(
         first.linger = 0
         first.connect(sender.endpoint)
         first.send_multipart(wire.encode(wire.Hello("edge", incarnation=1, link=1)))
-        _until(lambda: sender.statistics().receivers != {})
+        until(lambda: sender.statistics().receivers != {})
         with Receiver(sender.endpoint, "edge") as second:
-            _until(lambda: second.statistics().channel.session != 0)
+            until(lambda: second.statistics().channel.session != 0)
             first.send_multipart(wire.encode(wire.Hello("edge", incarnation=1, link=2)))
             said = []
             while sum(isinstance(message, wire.Refused) for message in said) < 2:
                 assert first.poll(int(WAIT_S * 1000))
                 said.append(wire.decode(first.recv_multipart()))
-            _send(sender, _scan())
+            send_scan(sender, scan_of())
             assert collect(second.scan("a", WAIT_S), WAIT_S).valid is None

@@ -10,15 +10,13 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from beamloop.core import (
-    Axis,
     ChannelClosed,
-    FrameBatch,
     InstrumentUnreachable,
     Scan,
     ScanEnd,
@@ -28,65 +26,7 @@ from beamloop.core import (
 from beamloop.streaming import Receiver, Sender, collect
 from beamloop.streaming.channel import Outflow
 
-WAIT_S = 20.0
-FRAME = (16, 16)
-
-
-@pytest.fixture(autouse=True)
-def no_channel_threads_left() -> Iterator[None]:
-    yield
-    left = [thread.name for thread in threading.enumerate() if thread.name.startswith(("sender", "receiver"))]
-    assert not left, f"I/O threads left running: {left}"
-
-
-def _scan(scan_id: str = "a", n: int = 32, receiver: str = "edge", dtype: str = "<u2") -> Scan:
-    return Scan(
-        scan_id=scan_id, measurement_id="m", receiver=receiver, detector="camera",
-        scan_axes=(Axis(name="index", size=n),),
-        frame_axes=tuple(Axis(name=name, size=size) for name, size in zip("vu", FRAME, strict=True)),
-        dtype=dtype, dwell_s=1e-3, simulated=True,
-    )  # fmt: skip
-
-
-def _frames(scan: Scan) -> np.ndarray:
-    """Return the scan's frames, which anyone can make again from its id."""
-    rng = np.random.default_rng(list(scan.scan_id.encode()))
-    return rng.integers(0, 60_000, (scan.n_frames, *scan.frame_shape)).astype(scan.dtype)
-
-
-def _batches(scan: Scan, size: int = 4) -> Iterator[FrameBatch]:
-    frames = _frames(scan)
-    for start in range(0, scan.n_frames, size):
-        indices = np.arange(start, min(start + size, scan.n_frames))
-        yield FrameBatch(scan.scan_id, indices, np.zeros((len(indices), 2)), frames[indices])
-
-
-def _complete(scan: Scan) -> ScanEnd:
-    return ScanEnd(scan_id=scan.scan_id, status="complete", n_frames=scan.n_frames)
-
-
-def _send(sender: Sender, scan: Scan, size: int = 4) -> None:
-    sender.begin(scan)
-    for batch in _batches(scan, size):
-        sender.send(batch, give_up=_after(WAIT_S))
-    sender.end(_complete(scan))
-
-
-def _send_batches(sender: Sender, scan: Scan, give_up: Callable[[], bool]) -> None:
-    for batch in _batches(scan):
-        sender.send(batch, give_up)
-
-
-def _after(seconds: float) -> Callable[[], bool]:
-    deadline = time.monotonic() + seconds
-    return lambda: time.monotonic() > deadline
-
-
-def _until(claim: Callable[[], bool]) -> None:
-    late = _after(WAIT_S)
-    while not claim():
-        assert not late(), "it did not come true in time"
-        time.sleep(0.005)
+from .traffic import WAIT_S, after, batches_of, frames_of, scan_of, send_batches, send_scan, until, whole
 
 
 def _outflow(sender: Sender, name: str = "edge") -> Outflow:
@@ -95,18 +35,18 @@ def _outflow(sender: Sender, name: str = "edge") -> Outflow:
 
 @pytest.mark.parametrize("dtype", ["<u2", ">u2", "<f4", ">i4"])
 def test_a_scan_arrives_bit_for_bit_with_its_axes(dtype: str) -> None:
-    scan = _scan(dtype=dtype)
+    scan = scan_of(dtype=dtype)
     with Sender() as sender, Receiver(sender.endpoint, "edge") as receiver:
-        _send(sender, scan)
+        send_scan(sender, scan)
         incoming = receiver.scan("a", WAIT_S)
         assert incoming.header == scan
         signal = collect(incoming, WAIT_S)
         assert signal.data.dtype.str == dtype
-        np.testing.assert_array_equal(signal.data, _frames(scan))
+        np.testing.assert_array_equal(signal.data, frames_of(scan))
         assert signal.axes == (*scan.scan_axes, *scan.frame_axes)
         assert (signal.units, signal.valid, signal.metadata["simulated"]) == ("counts", None, True)
         assert incoming.complete
-        assert incoming.end == _complete(scan)
+        assert incoming.end == whole(scan)
 
 
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:*", "ipc://{folder}/frames"])
@@ -116,12 +56,12 @@ def test_scans_begun_before_the_receiver_exists_are_kept_for_it(
     folder = tmp_path_factory.mktemp("ipc")
     with Sender(endpoint.format(folder=folder)) as sender:
         assert "*" not in sender.endpoint
-        _send(sender, _scan("a"))
-        _send(sender, _scan("b", receiver="other"))
+        send_scan(sender, scan_of("a"))
+        send_scan(sender, scan_of("b", receiver="other"))
         with Receiver(sender.endpoint, "edge") as receiver:
-            np.testing.assert_array_equal(collect(receiver.scan("a", WAIT_S), WAIT_S).data, _frames(_scan("a")))
+            np.testing.assert_array_equal(collect(receiver.scan("a", WAIT_S), WAIT_S).data, frames_of(scan_of("a")))
         with Receiver(sender.endpoint, "other") as receiver:
-            np.testing.assert_array_equal(collect(receiver.scan("b", WAIT_S), WAIT_S).data, _frames(_scan("b")))
+            np.testing.assert_array_equal(collect(receiver.scan("b", WAIT_S), WAIT_S).data, frames_of(scan_of("b")))
 
 
 def test_frames_go_to_the_receiver_named_in_the_header_only() -> None:
@@ -130,8 +70,8 @@ def test_frames_go_to_the_receiver_named_in_the_header_only() -> None:
         Receiver(sender.endpoint, "edge") as edge,
         Receiver(sender.endpoint, "viewer") as viewer,
     ):
-        _until(lambda: len(sender.statistics().receivers) == 2)
-        _send(sender, _scan())
+        until(lambda: len(sender.statistics().receivers) == 2)
+        send_scan(sender, scan_of())
         collect(edge.scan("a", WAIT_S), WAIT_S)
         with pytest.raises(InstrumentUnreachable, match=r"was not announced within 0\.1 s; the sender"):
             viewer.scan("a", 0.1)
@@ -140,13 +80,13 @@ def test_frames_go_to_the_receiver_named_in_the_header_only() -> None:
 
 def test_retention_is_released_by_stored_and_by_nothing_else() -> None:
     with Sender() as sender, Receiver(sender.endpoint, "edge") as receiver:
-        _send(sender, _scan())
+        send_scan(sender, scan_of())
         incoming = receiver.scan("a", WAIT_S)
         collect(incoming, WAIT_S)
-        _until(lambda: _outflow(sender).received == 10)
+        until(lambda: _outflow(sender).received == 10)
         assert _outflow(sender).retained == 10
         incoming.stored()
-        _until(lambda: _outflow(sender).retained_bytes == 0)
+        until(lambda: _outflow(sender).retained_bytes == 0)
         assert receiver.statistics().scans == ()
 
 
@@ -154,12 +94,12 @@ def test_acknowledgements_made_just_before_close_reach_the_sender() -> None:
     with Sender() as sender:
         for n in range(20):
             with Receiver(sender.endpoint, "edge") as receiver:
-                scan = _scan(f"s{n}", n=4)
-                _send(sender, scan)
+                scan = scan_of(f"s{n}", n=4)
+                send_scan(sender, scan)
                 incoming = receiver.scan(scan.scan_id, WAIT_S)
                 collect(incoming, WAIT_S)
                 incoming.stored()
-            _until(lambda: _outflow(sender).retained == 0)
+            until(lambda: _outflow(sender).retained == 0)
 
 
 CHILD = """
@@ -191,26 +131,26 @@ def _sums(lines: str) -> dict[int, int]:
 
 
 def _expected(scan: Scan) -> dict[int, int]:
-    return {index: zlib.crc32(frame.tobytes()) for index, frame in enumerate(_frames(scan))}
+    return {index: zlib.crc32(frame.tobytes()) for index, frame in enumerate(frames_of(scan))}
 
 
 def test_a_scan_reaches_another_process_bit_for_bit() -> None:
-    scan = _scan(n=500)
+    scan = scan_of(n=500)
     with Sender() as sender, _child(sender.endpoint) as child:
-        _send(sender, scan)
+        send_scan(sender, scan)
         lines, _ = child.communicate(timeout=WAIT_S)
         assert child.returncode == 0
         assert "complete True" in lines
         assert _sums(lines) == _expected(scan)
-        _until(lambda: _outflow(sender).retained == 0)
+        until(lambda: _outflow(sender).retained == 0)
 
 
 def test_a_receiver_process_killed_in_mid_scan_loses_nothing_when_it_comes_back() -> None:
-    scan = _scan(n=400)
+    scan = scan_of(n=400)
     with Sender() as sender:
         with _child(sender.endpoint, leave_after=20) as first:
-            _send(sender, scan)
-            _until(lambda: _outflow(sender).stored >= 20)
+            send_scan(sender, scan)
+            until(lambda: _outflow(sender).stored >= 20)
             first.kill()
             before, _ = first.communicate(timeout=WAIT_S)
         with _child(sender.endpoint) as second:
@@ -218,25 +158,25 @@ def test_a_receiver_process_killed_in_mid_scan_loses_nothing_when_it_comes_back(
         assert second.returncode == 0
         assert len(_sums(before)) == 80
         assert _sums(before) | _sums(after) == _expected(scan)
-        _until(lambda: _outflow(sender).retained == 0)
+        until(lambda: _outflow(sender).retained == 0)
 
 
 def test_unstored_frames_come_again_to_a_receiver_of_the_same_name() -> None:
-    scan = _scan()
+    scan = scan_of()
     with Sender() as sender:
         with Receiver(sender.endpoint, "edge") as receiver:
-            _send(sender, scan)
+            send_scan(sender, scan)
             collect(receiver.scan("a", WAIT_S), WAIT_S)
         with Receiver(sender.endpoint, "edge") as receiver:
-            np.testing.assert_array_equal(collect(receiver.scan("a", WAIT_S), WAIT_S).data, _frames(scan))
+            np.testing.assert_array_equal(collect(receiver.scan("a", WAIT_S), WAIT_S).data, frames_of(scan))
         assert _outflow(sender).resent == 10
 
 
 def test_a_returning_receiver_that_had_stored_half_is_told_honestly_what_it_lacks() -> None:
-    scan = _scan(n=32)
+    scan = scan_of(n=32)
     with Sender() as sender:
         with Receiver(sender.endpoint, "edge") as receiver:
-            _send(sender, scan)
+            send_scan(sender, scan)
             incoming = receiver.scan("a", WAIT_S)
             batches = incoming.batches(WAIT_S)
             for _ in range(3):
@@ -251,11 +191,11 @@ def test_a_returning_receiver_that_had_stored_half_is_told_honestly_what_it_lack
 
 
 def test_a_slow_reader_slows_the_sender_and_gets_everything() -> None:
-    scan = _scan(n=600)
+    scan = scan_of(n=600)
     bound = 40_000
     most = 0
     with Sender(retention_bytes=bound) as sender, Receiver(sender.endpoint, "edge", credit=4) as receiver:
-        thread = threading.Thread(target=_send, args=(sender, scan, 2))
+        thread = threading.Thread(target=send_scan, args=(sender, scan, 2))
         thread.start()
         incoming = receiver.scan("a", WAIT_S)
         got = []
@@ -267,13 +207,13 @@ def test_a_slow_reader_slows_the_sender_and_gets_everything() -> None:
             assert _outflow(sender).offered - len(got) < 60, "the sender ran ahead of its bound"
             incoming.stored()
         thread.join(WAIT_S)
-        np.testing.assert_array_equal(np.concatenate(got), _frames(scan))
+        np.testing.assert_array_equal(np.concatenate(got), frames_of(scan))
         assert incoming.complete
         assert most <= bound + 2 * 1024
 
 
 def test_at_the_bound_send_waits_until_it_is_told_to_give_up() -> None:
-    scan, asked = _scan(n=1000), []
+    scan, asked = scan_of(n=1000), []
 
     def give_up() -> bool:
         asked.append(time.monotonic())
@@ -282,27 +222,27 @@ def test_at_the_bound_send_waits_until_it_is_told_to_give_up() -> None:
     with Sender(retention_bytes=20_000) as sender:
         sender.begin(scan)
         with pytest.raises(ChannelClosed, match=r"given up: \d+ bytes wait to be stored there, the bound is 20000"):
-            _send_batches(sender, scan, give_up)
+            send_batches(sender, scan, give_up)
         assert len(asked) == 5
         assert _outflow(sender).retained_bytes <= 20_000 + 1024
 
 
 def test_forget_wakes_a_waiting_sender_and_frees_its_memory() -> None:
-    scan = _scan(n=1000)
+    scan = scan_of(n=1000)
     with Sender(retention_bytes=20_000) as sender:
         sender.begin(scan)
         failures: list[str] = []
 
         def push() -> None:
             try:
-                for batch in _batches(scan):
-                    sender.send(batch, _after(WAIT_S))
+                for batch in batches_of(scan):
+                    sender.send(batch, after(WAIT_S))
             except ChannelClosed as error:
                 failures.append(str(error))
 
         thread = threading.Thread(target=push)
         thread.start()
-        _until(lambda: _outflow(sender).retained_bytes > 15_000)
+        until(lambda: _outflow(sender).retained_bytes > 15_000)
         sender.forget("edge")
         thread.join(WAIT_S)
         assert len(failures) == 1
@@ -314,32 +254,32 @@ def test_forget_wakes_a_waiting_sender_and_frees_its_memory() -> None:
 
 def test_a_connected_receiver_that_was_forgotten_is_told_and_gets_the_next_scan() -> None:
     with Sender() as sender, Receiver(sender.endpoint, "edge", credit=2) as receiver:
-        sender.begin(_scan("a"))
-        for batch in _batches(_scan("a")):
+        sender.begin(scan_of("a"))
+        for batch in batches_of(scan_of("a")):
             sender.send(batch)
         incoming = receiver.scan("a", WAIT_S)
         sender.forget("edge")
         with pytest.raises(ChannelClosed, match="restarted or forgot"):
             for _ in incoming.batches(WAIT_S):
                 pass
-        _send(sender, _scan("b"))
-        np.testing.assert_array_equal(collect(receiver.scan("b", WAIT_S), WAIT_S).data, _frames(_scan("b")))
+        send_scan(sender, scan_of("b"))
+        np.testing.assert_array_equal(collect(receiver.scan("b", WAIT_S), WAIT_S).data, frames_of(scan_of("b")))
 
 
 def test_a_restarted_sender_is_found_again_and_the_broken_scan_says_so() -> None:
     with Sender() as sender:
         endpoint = sender.endpoint
         receiver = Receiver(endpoint, "edge")
-        sender.begin(_scan("a"))
-        sender.send(next(_batches(_scan("a"))))
+        sender.begin(scan_of("a"))
+        sender.send(next(batches_of(scan_of("a"))))
         incoming = receiver.scan("a", WAIT_S)
         batches = incoming.batches(WAIT_S)
         next(batches)
     with receiver, Sender(endpoint) as sender:
-        _send(sender, _scan("b"))
+        send_scan(sender, scan_of("b"))
         with pytest.raises(ChannelClosed, match="the rest of scan 'a' will not come"):
             next(batches)
-        np.testing.assert_array_equal(collect(receiver.scan("b", WAIT_S), WAIT_S).data, _frames(_scan("b")))
+        np.testing.assert_array_equal(collect(receiver.scan("b", WAIT_S), WAIT_S).data, frames_of(scan_of("b")))
 
 
 def _shut(end: socket.socket) -> None:
@@ -397,11 +337,11 @@ class Cut:
 
 
 def test_a_connection_cut_again_and_again_loses_and_doubles_nothing() -> None:
-    scan, rng = _scan(n=2000), random.Random(3)
+    scan, rng = scan_of(n=2000), random.Random(3)
     with Sender() as sender:
         proxy = Cut(sender.endpoint)
         with Receiver(proxy.endpoint, "edge", credit=8) as receiver:
-            thread = threading.Thread(target=_send, args=(sender, scan))
+            thread = threading.Thread(target=send_scan, args=(sender, scan))
             thread.start()
             incoming = receiver.scan("a", WAIT_S)
             got, cuts = [], 0
@@ -415,41 +355,41 @@ def test_a_connection_cut_again_and_again_loses_and_doubles_nothing() -> None:
             thread.join(WAIT_S)
             assert cuts == 10
             assert incoming.complete
-            np.testing.assert_array_equal(np.concatenate(got), _frames(scan))
+            np.testing.assert_array_equal(np.concatenate(got), frames_of(scan))
             assert receiver.statistics().channel.links >= 8
         proxy.close()
 
 
 def test_a_second_receiver_of_the_same_name_takes_over_and_the_first_is_told() -> None:
     with Sender() as sender, Receiver(sender.endpoint, "edge") as first:
-        _until(lambda: first.statistics().channel.session != 0)
+        until(lambda: first.statistics().channel.session != 0)
         with Receiver(sender.endpoint, "edge") as second:
-            _until(lambda: second.statistics().channel.session != 0)
+            until(lambda: second.statistics().channel.session != 0)
             with pytest.raises(ChannelClosed, match="another receiver of the name 'edge'"):
                 first.scan("a", WAIT_S)
-            _send(sender, _scan())
+            send_scan(sender, scan_of())
             assert collect(second.scan("a", WAIT_S), WAIT_S).valid is None
 
 
 def test_a_scan_that_nobody_reads_blocks_with_a_clear_word_until_it_is_discarded() -> None:
     with Sender() as sender, Receiver(sender.endpoint, "edge", credit=4) as receiver:
-        _send(sender, _scan("unread"))
-        _send(sender, _scan("wanted"))
-        _until(lambda: receiver.statistics().channel.held == 4)
+        send_scan(sender, scan_of("unread"))
+        send_scan(sender, scan_of("wanted"))
+        until(lambda: receiver.statistics().channel.held == 4)
         with pytest.raises(InstrumentUnreachable, match=r"read or discard their scans: 'unread' \(4\)"):
             receiver.scan("wanted", 0.1)
         receiver.discard("unread")
         incoming = receiver.scan("wanted", WAIT_S)
-        np.testing.assert_array_equal(collect(incoming, WAIT_S).data, _frames(_scan("wanted")))
+        np.testing.assert_array_equal(collect(incoming, WAIT_S).data, frames_of(scan_of("wanted")))
         incoming.stored()
-        _until(lambda: _outflow(sender).retained == 0)
+        until(lambda: _outflow(sender).retained == 0)
 
 
 def test_a_scan_discarded_before_it_came_is_never_held() -> None:
     with Sender() as sender, Receiver(sender.endpoint, "edge", credit=2) as receiver:
         receiver.discard("a")
-        _send(sender, _scan("a"))
-        _until(lambda: _outflow(sender).stored == 10)
+        send_scan(sender, scan_of("a"))
+        until(lambda: _outflow(sender).stored == 10)
         assert receiver.statistics().unclaimed == 10
         assert receiver.statistics().scans == ()
 
@@ -457,21 +397,21 @@ def test_a_scan_discarded_before_it_came_is_never_held() -> None:
 def test_two_scans_may_be_read_out_of_turn() -> None:
     with Sender() as sender, Receiver(sender.endpoint, "edge", credit=64) as receiver:
         for name in ("a", "b"):
-            _send(sender, _scan(name))
+            send_scan(sender, scan_of(name))
         for name in ("b", "a"):
             incoming = receiver.scan(name, WAIT_S)
-            np.testing.assert_array_equal(collect(incoming, WAIT_S).data, _frames(_scan(name)))
+            np.testing.assert_array_equal(collect(incoming, WAIT_S).data, frames_of(scan_of(name)))
             incoming.stored()
             retained = 10 if name == "b" else 0
             time.sleep(0.05)
-            _until(lambda retained=retained: _outflow(sender).retained == (20 if retained else 0))
+            until(lambda retained=retained: _outflow(sender).retained == (20 if retained else 0))
 
 
 def test_a_stopped_scan_is_incomplete_and_names_its_frames_as_ranges() -> None:
-    scan = _scan(n=64)
+    scan = scan_of(n=64)
     with Sender() as sender, Receiver(sender.endpoint, "edge") as receiver:
         sender.begin(scan)
-        for number, batch in enumerate(_batches(scan)):
+        for number, batch in enumerate(batches_of(scan)):
             if number not in (2, 3, 9):
                 sender.send(batch)
         sender.end(ScanEnd(scan_id="a", status="stopped", n_frames=52, reason="by a person"))
@@ -479,7 +419,7 @@ def test_a_stopped_scan_is_incomplete_and_names_its_frames_as_ranges() -> None:
         signal = collect(incoming, WAIT_S, allow_incomplete=True)
         assert signal.valid is not None
         assert np.flatnonzero(~signal.valid).tolist() == [*range(8, 16), *range(36, 40)]
-        np.testing.assert_array_equal(signal.data[signal.valid], _frames(scan)[signal.valid])
+        np.testing.assert_array_equal(signal.data[signal.valid], frames_of(scan)[signal.valid])
         with pytest.raises(
             ScanIncomplete, match=r"lacks 12 of 64 frames: 8-15, 36-39; its end says stopped, 52 frames by"
         ):
@@ -487,12 +427,12 @@ def test_a_stopped_scan_is_incomplete_and_names_its_frames_as_ranges() -> None:
 
 
 def test_a_frame_sent_twice_keeps_a_scan_from_being_complete() -> None:
-    scan = _scan(n=8)
+    scan = scan_of(n=8)
     with Sender() as sender, Receiver(sender.endpoint, "edge") as receiver:
         sender.begin(scan)
-        for batch in (*_batches(scan), next(_batches(scan))):
+        for batch in (*batches_of(scan), next(batches_of(scan))):
             sender.send(batch)
-        sender.end(_complete(scan))
+        sender.end(whole(scan))
         incoming = receiver.scan("a", WAIT_S)
         with pytest.raises(ScanIncomplete, match="took 12 of 8"):
             collect(incoming, WAIT_S)
@@ -511,31 +451,31 @@ def test_nothing_heard_is_said_with_the_address() -> None:
 
 
 def test_a_pause_between_batches_longer_than_the_time_out_is_said_and_can_be_waited_out() -> None:
-    scan = _scan(n=8)
+    scan = scan_of(n=8)
     with Sender() as sender, Receiver(sender.endpoint, "edge") as receiver:
         sender.begin(scan)
         incoming = receiver.scan("a", WAIT_S)
         with pytest.raises(InstrumentUnreachable, match=r"no further message of scan 'a' came within 0\.05 s"):
             next(incoming.batches(0.05))
-        for batch in _batches(scan):
+        for batch in batches_of(scan):
             sender.send(batch)
-        sender.end(_complete(scan))
-        np.testing.assert_array_equal(collect(incoming, WAIT_S).data, _frames(scan))
+        sender.end(whole(scan))
+        np.testing.assert_array_equal(collect(incoming, WAIT_S).data, frames_of(scan))
 
 
 def test_misuse_of_the_sender_is_refused() -> None:
     with Sender() as sender:
         with pytest.raises(UnknownName, match="no scan 'a' was begun here; under way: none"):
-            sender.send(next(_batches(_scan())))
+            sender.send(next(batches_of(scan_of())))
         with pytest.raises(UnknownName, match="no scan 'a'"):
-            sender.end(_complete(_scan()))
-        sender.begin(_scan())
+            sender.end(whole(scan_of()))
+        sender.begin(scan_of())
         with pytest.raises(ValueError, match="'a' is under way already"):
-            sender.begin(_scan())
+            sender.begin(scan_of())
         with pytest.raises(ChannelClosed, match="cannot listen at"):
             Sender(sender.endpoint)
     with pytest.raises(ChannelClosed, match="is closed"):
-        sender.begin(_scan("b"))
+        sender.begin(scan_of("b"))
     with pytest.raises(ChannelClosed, match="cannot connect to 'nonsense'"):
         Receiver("nonsense", "edge")
     with pytest.raises(ValueError, match="credit of 0"):
@@ -545,7 +485,7 @@ def test_misuse_of_the_sender_is_refused() -> None:
 def test_close_is_repeatable_and_wakes_whoever_waits() -> None:
     sender = Sender(retention_bytes=20_000)
     receiver = Receiver(sender.endpoint, "edge")
-    sender.begin(_scan("b", n=1000, receiver="dead"))
+    sender.begin(scan_of("b", n=1000, receiver="dead"))
     raised: list[type[Exception]] = []
 
     def wait(call: Callable[[], object]) -> None:
@@ -555,7 +495,7 @@ def test_close_is_repeatable_and_wakes_whoever_waits() -> None:
             raised.append(type(error))
 
     def push() -> None:
-        for batch in _batches(_scan("b", n=1000, receiver="dead")):
+        for batch in batches_of(scan_of("b", n=1000, receiver="dead")):
             sender.send(batch)
 
     waiting = [
@@ -564,7 +504,7 @@ def test_close_is_repeatable_and_wakes_whoever_waits() -> None:
     ]
     for thread in waiting:
         thread.start()
-    _until(lambda: _outflow(sender, "dead").retained_bytes > 15_000)
+    until(lambda: _outflow(sender, "dead").retained_bytes > 15_000)
     for _ in range(2):
         sender.close()
         receiver.close()
@@ -577,7 +517,7 @@ def test_close_is_repeatable_and_wakes_whoever_waits() -> None:
 def test_close_delivers_what_a_connected_receiver_can_still_take() -> None:
     with Sender() as sender:
         receiver = Receiver(sender.endpoint, "edge")
-        _until(lambda: receiver.statistics().channel.session != 0)
-        _send(sender, _scan())
+        until(lambda: receiver.statistics().channel.session != 0)
+        send_scan(sender, scan_of())
     with receiver:
-        np.testing.assert_array_equal(collect(receiver.scan("a", WAIT_S), WAIT_S).data, _frames(_scan()))
+        np.testing.assert_array_equal(collect(receiver.scan("a", WAIT_S), WAIT_S).data, frames_of(scan_of()))
