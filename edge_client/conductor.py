@@ -14,10 +14,10 @@ from typing import Literal
 
 from ..active_learning.loop import Command, Failed, Finish, Loop, Measure, Measured, Refused, StopAsked
 from ..core import Suggestion
-from .events import Arrived, Commanded, Declined, Ended, Intervened
-from .journal import Journal
 from .measuring import Crashed, Halted, Measuring, News, NoValue, Value
 from .progress import Onlooker
+from .record.events import Arrived, Commanded, Declined, Ended, Intervened
+from .record.journal import Journal
 from .thinking import Thinking
 
 PATIENCE = 10

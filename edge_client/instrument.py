@@ -41,11 +41,11 @@ from ..core.closing import Closing
 from ..core.control import PROTOCOL
 from ..streaming.incoming import IncomingScan, collect
 from ..streaming.receiver import Receiver
-from .address import Address, address_from
-from .control_line import ControlLine
-from .guard_line import say
-from .heartbeat import Heartbeat
-from .patience import Patience
+from .connection.address import Address, address_from
+from .connection.control_line import ControlLine
+from .connection.guard_line import say
+from .connection.heartbeat import Heartbeat
+from .connection.patience import Patience
 
 ANNOUNCED_WITHIN_S = 10.0
 LONGEST_WAIT_S = 600.0

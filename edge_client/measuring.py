@@ -34,10 +34,10 @@ from ..core import (
     ValueUnusable,
 )
 from ..streaming.incoming import IncomingScan
-from .events import Arrived, Budget, Commanded, Declined, Framed
 from .instrument import LONGEST_WAIT_S, raise_unless_whole
 from .preparation import Preparation
-from .run_file import RunFile
+from .record.events import Arrived, Budget, Commanded, Declined, Framed
+from .record.run_file import RunFile
 from .target_value import TargetValue
 
 REFUSALS = (LimitRefused, NotRecorded, PlanInvalid, UnknownName)

@@ -15,7 +15,7 @@ from pydantic import create_model
 from ..core import Frozen
 from ..core.registry import Group, find, known
 from ..core.settings import checked
-from .events import Plugin
+from .record.events import Plugin
 
 
 def made(group: Group, name: str, settings: Mapping[str, object], where: str, *given: object) -> Any:

@@ -25,20 +25,20 @@ from ..active_learning.loop import Loop
 from ..core import BeamloopError, NotArmed, Policy, Pool, Signal
 from ..core.registry import POLICIES, REDUCTIONS
 from .conductor import PATIENCE, Conductor, Inbox, StopWished
-from .events import Described, Ended, Installed, Leased, Noted, Opened
 from .experiment import Experiment
 from .instrument import RemoteInstrument
 from .interrupt import interruptible
-from .journal import Durability, Journal, read
 from .measuring import Measuring
 from .plugins import installed, made
 from .preparation import Preparation, prepare
 from .progress import Onlooker, Silence
-from .report import report
-from .run_file import RunFile
-from .run_folder import RunFolder, new_run_folder
+from .record.events import Described, Ended, Installed, Leased, Noted, Opened
+from .record.journal import Durability, Journal, read
+from .record.run_file import RunFile
+from .record.run_folder import RunFolder, new_run_folder
+from .record.story import Seen, Story, story_of
+from .reporting.report import report
 from .side_scans import SideScans, digest
-from .story import Seen, Story, story_of
 from .thinking import Thinking
 
 TOLD = ("numpy", "scipy", "torch", "gpytorch", "scikit-learn", "h5py", "pyzmq", "Pyro5", "pydantic")

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from ..core import GridScan, ScanIncomplete, Signal
 from ..streaming.incoming import IncomingScan, collect
-from .events import Acquired, Asked
 from .instrument import LONGEST_WAIT_S, RemoteInstrument, raise_unless_whole
-from .journal import Journal
 from .preparation import Preparation
-from .run_file import RunFile
+from .record.events import Acquired, Asked
+from .record.journal import Journal
+from .record.run_file import RunFile
 
 MISSED = 0.01
 """Part of a step by which an expectation may lie beside its candidate."""

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ...core import SettingsInvalid
-from ..address import address_from
-from ..guard_line import Word, say
+from ..connection.address import address_from
+from ..connection.guard_line import Word, say
 
 _MEANING = {
     "confirmed": "confirmed at rest",

@@ -24,7 +24,8 @@ from beamloop.core import (
 )
 from beamloop.edge_client import connect
 from beamloop.edge_client.embedded import embedded
-from beamloop.edge_client.events import (
+from beamloop.edge_client.experiment import Experiment
+from beamloop.edge_client.record.events import (
     Arrived,
     Budget,
     Commanded,
@@ -37,9 +38,8 @@ from beamloop.edge_client.events import (
     Opened,
     Plugin,
 )
-from beamloop.edge_client.experiment import Experiment
-from beamloop.edge_client.journal import Entry
-from beamloop.edge_client.story import Seen
+from beamloop.edge_client.record.journal import Entry
+from beamloop.edge_client.record.story import Seen
 
 
 @pytest.fixture(scope="session")

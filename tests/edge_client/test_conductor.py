@@ -33,13 +33,13 @@ from beamloop.core import (
     ScanEnd,
 )
 from beamloop.edge_client.conductor import Conductor, Inbox, StopWished
-from beamloop.edge_client.events import Arrived, Commanded, Declined, Ended, Intervened
 from beamloop.edge_client.experiment import Experiment
-from beamloop.edge_client.journal import Journal, read
 from beamloop.edge_client.measuring import Measuring
 from beamloop.edge_client.preparation import Preparation, prepare
 from beamloop.edge_client.progress import Silence
-from beamloop.edge_client.run_file import RunFile
+from beamloop.edge_client.record.events import Arrived, Commanded, Declined, Ended, Intervened
+from beamloop.edge_client.record.journal import Journal, read
+from beamloop.edge_client.record.run_file import RunFile
 from beamloop.edge_client.thinking import Thinking
 from beamloop.streaming.incoming import Arrivals, IncomingScan
 from beamloop.streaming.wire import Batch, End

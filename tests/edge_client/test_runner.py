@@ -20,10 +20,10 @@ import torch
 from beamloop.core import LeaseHeld, Measurement, NotArmed, OutputExists, Suggestion
 from beamloop.edge_client import RemoteInstrument, connect
 from beamloop.edge_client.embedded import embedded
-from beamloop.edge_client.events import Acquired, Commanded, Framed
 from beamloop.edge_client.experiment import Experiment, read_experiment
-from beamloop.edge_client.journal import read
 from beamloop.edge_client.progress import Silence
+from beamloop.edge_client.record.events import Acquired, Commanded, Framed
+from beamloop.edge_client.record.journal import read
 from beamloop.edge_client.runner import Finished, RunRequest, run_experiment
 from beamloop.streaming.files import write_signal
 
@@ -53,7 +53,7 @@ def request(tmp_path: Path, experiment: Experiment | None = None, arm: bool = Fa
 def quick_pictures() -> Iterator[None]:
     """Reports are looked at elsewhere; here they only need to be made."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("beamloop.edge_client.page.DOTS_PER_INCH", 40)
+        patch.setattr("beamloop.edge_client.reporting.page.DOTS_PER_INCH", 40)
         yield
 
 

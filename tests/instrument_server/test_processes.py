@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from beamloop.core import GuardReport, PointScan, ScanEnd
-from beamloop.edge_client.address import Address
-from beamloop.edge_client.control_line import ControlLine
-from beamloop.edge_client.guard_line import say
+from beamloop.edge_client.connection.address import Address
+from beamloop.edge_client.connection.control_line import ControlLine
+from beamloop.edge_client.connection.guard_line import say
 from beamloop.streaming.receiver import Receiver
 
 PLUGINS = Path(__file__).parent.parent / "plugins"

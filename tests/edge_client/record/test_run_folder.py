@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from beamloop.core import OutputExists
-from beamloop.edge_client.run_folder import new_run_folder
+from beamloop.edge_client.record.run_folder import new_run_folder
 
 THEN = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..core import SettingsInvalid
-from ..core.control import FRAMES_OFFSET, GUARD_OFFSET, PORT
+from ...core import SettingsInvalid
+from ...core.control import FRAMES_OFFSET, GUARD_OFFSET, PORT
 
 
 class Address(NamedTuple):

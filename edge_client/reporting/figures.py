@@ -18,7 +18,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..core import Axis, Measurement, Pool, Region, Signal
+from ...core import Axis, Measurement, Pool, Region, Signal
 
 VALUES, DOUBT, ORDER, PICTURE, DIFFERENCE = "viridis", "magma", "plasma", "gray", "RdBu_r"
 NUMBERED = 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from beamloop.core import SettingsInvalid
-from beamloop.edge_client.address import Address, address_from
+from beamloop.edge_client.connection.address import Address, address_from
 
 
 @pytest.mark.parametrize(

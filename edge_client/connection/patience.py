@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ..core import InstrumentState, InstrumentUnreachable
-from ..streaming.incoming import Arrivals
-from ..streaming.receiver import Receiver
-from ..streaming.wire import Batch, End
+from ...core import InstrumentState, InstrumentUnreachable
+from ...streaming.incoming import Arrivals
+from ...streaming.receiver import Receiver
+from ...streaming.wire import Batch, End
 
 LOOK_S = 2.0
 """Silence after which the instrument's state is asked."""

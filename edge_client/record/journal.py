@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..core import OutputExists, RecordingUnreadable
-from ..core.closing import Closing
+from ...core import OutputExists, RecordingUnreadable
+from ...core.closing import Closing
 from .events import Event, event_from
 
 FORMAT = 1

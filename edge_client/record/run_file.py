@@ -18,9 +18,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ..core import Axis, FrameBatch, Measurement, OutputExists, Scan, Signal
-from ..streaming.files import GrowingSignal, create_signal, write_signal
-from ..streaming.files.nsid import MEASUREMENT, POSITIONS
+from ...core import Axis, FrameBatch, Measurement, OutputExists, Scan, Signal
+from ...streaming.files import GrowingSignal, create_signal, write_signal
+from ...streaming.files.nsid import MEASUREMENT, POSITIONS
 from .journal import Entry
 from .run_tables import write_tables
 from .story import Story

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from Pyro5.client import Proxy
 from Pyro5.errors import CommunicationError, PyroError
 
-from ..core import InstrumentUnreachable, ProtocolMismatch, Reply, Request, error_named
-from ..core.control import FACE, PROTOCOL, Verb
+from ...core import InstrumentUnreachable, ProtocolMismatch, Reply, Request, error_named
+from ...core.control import FACE, PROTOCOL, Verb
 from .address import Address
 
 ANSWER_WITHIN_S = 10.0

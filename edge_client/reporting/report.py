@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..core import InstrumentInfo, Measurement
+from ...core import InstrumentInfo, Measurement
+from ..record.story import Seen, Step, Story
 from .curves import belief_figure, best_figure, budget_figure, frame_figure
 from .figures import Length, map_layers, maps_figure, overview_figure, way_figure
 from .page import badge, facts, heading, listing, page, picture, row, table, text, title
-from .story import Seen, Step, Story
 
 _SOURCES = {"simulator": "SIMULATOR", "recording": "RECORDING", "hardware": "HARDWARE"}
 _WARNINGS = {

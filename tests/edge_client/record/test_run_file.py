@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from beamloop.core import Axis, FrameBatch, InstrumentInfo, OutputExists, PointScan, Region, Scan, Signal
-from beamloop.edge_client.journal import Entry
-from beamloop.edge_client.run_file import RunFile
-from beamloop.edge_client.story import Seen, story_of
+from beamloop.edge_client.record.journal import Entry
+from beamloop.edge_client.record.run_file import RunFile
+from beamloop.edge_client.record.story import Seen, story_of
 
 MANDATORY = {"quantity", "units", "data_type", "modality", "source", "main_data_name", "pyNSID_version"}
 """Without one of these an NSID reader passes a dataset over in silence."""

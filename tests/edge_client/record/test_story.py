@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from beamloop.core import RecordingUnreadable
-from beamloop.edge_client.journal import Entry
-from beamloop.edge_client.story import story_of
+from beamloop.edge_client.record.journal import Entry
+from beamloop.edge_client.record.story import story_of
 
 
 def test_every_step_has_its_outcome(entries: list[Entry]) -> None:

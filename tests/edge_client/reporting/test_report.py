@@ -8,11 +8,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from beamloop.edge_client.events import Described, Intervened
-from beamloop.edge_client.figures import Length, map_layers
-from beamloop.edge_client.journal import Entry
-from beamloop.edge_client.report import report
-from beamloop.edge_client.story import Seen, story_of
+from beamloop.edge_client.record.events import Described, Intervened
+from beamloop.edge_client.record.journal import Entry
+from beamloop.edge_client.record.story import Seen, story_of
+from beamloop.edge_client.reporting.figures import Length, map_layers
+from beamloop.edge_client.reporting.report import report
 
 VOID = {"img", "meta", "br"}
 

@@ -13,9 +13,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import Measurement, Pool, Prediction, RecordingUnreadable, Signal
+from ...core import Measurement, Pool, Prediction, RecordingUnreadable, Signal
+from ..experiment import Experiment
 from .events import Arrived, Commanded, Declined, Described, Ended, Installed, Intervened, Noted, Opened
-from .experiment import Experiment
 from .journal import Entry
 
 Kind = TypeVar("Kind")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from beamloop.core import InstrumentUnreachable, LeaseHeld
-from beamloop.edge_client.heartbeat import Heartbeat
+from beamloop.edge_client.connection.heartbeat import Heartbeat
 
 SHORT_S = 0.02
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from beamloop.core import RecordingUnreadable
-from beamloop.edge_client.events import Noted, event_from
-from beamloop.edge_client.journal import Entry
+from beamloop.edge_client.record.events import Noted, event_from
+from beamloop.edge_client.record.journal import Entry
 
 
 def test_every_kind_comes_back_from_json_as_it_was(entries: list[Entry]) -> None:

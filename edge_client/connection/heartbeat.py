@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from ..core import BeamloopError, InstrumentUnreachable
+from ...core import BeamloopError, InstrumentUnreachable
 
 BEATS_A_LEASE = 4
 """Renewals in one length of the lease, so that single losses do no harm."""

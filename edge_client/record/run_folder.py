@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ..core import OutputExists
+from ...core import OutputExists
 
 
 @dataclass(frozen=True, slots=True)

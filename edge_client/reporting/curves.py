@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..core import Measurement, Signal
+from ...core import Measurement, Signal
+from ..record.story import Step
 from .best_of_draws import best_of_draws
 from .figures import PICTURE
-from .story import Step
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK = (
     "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#222222",

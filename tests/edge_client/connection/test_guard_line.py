@@ -12,8 +12,8 @@ import zmq
 
 from beamloop.core import InstrumentUnreachable, ProtocolMismatch, WireInvalid
 from beamloop.core.control import GUARD_OFFSET
-from beamloop.edge_client.address import Address
-from beamloop.edge_client.guard_line import say
+from beamloop.edge_client.connection.address import Address
+from beamloop.edge_client.connection.guard_line import say
 
 REPORT = {"word": "stop", "beam": "confirmed", "acquisition": "commanded", "armed": False, "reason": "stopped"}
 

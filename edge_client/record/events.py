@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
-from ..core import (
+from ...core import (
     Frozen,
     InstrumentInfo,
     InstrumentState,

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from beamloop.core import OutputExists, RecordingUnreadable
-from beamloop.edge_client.events import Framed, Noted
-from beamloop.edge_client.journal import Entry, Journal, read
+from beamloop.edge_client.record.events import Framed, Noted
+from beamloop.edge_client.record.journal import Entry, Journal, read
 
 
 def note(number: int) -> Noted:
@@ -113,8 +113,8 @@ def test_threads_may_write_together_and_no_number_is_lost(file: Path) -> None:
 def test_every_acknowledged_event_survives_a_kill(file: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
-        "from beamloop.edge_client.journal import Journal\n"
-        "from beamloop.edge_client.events import Noted\n"
+        "from beamloop.edge_client.record.journal import Journal\n"
+        "from beamloop.edge_client.record.events import Noted\n"
         f"journal = Journal(Path({str(file)!r}))\n"
         "number = 0\n"
         "while True:\n"

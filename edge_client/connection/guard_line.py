@@ -12,7 +12,7 @@ import msgpack
 import zmq
 from pydantic import ValidationError
 
-from ..core import GuardReport, InstrumentUnreachable, ProtocolMismatch, WireInvalid
+from ...core import GuardReport, InstrumentUnreachable, ProtocolMismatch, WireInvalid
 from .address import Address
 
 Word = Literal["blank", "stop", "pause", "state"]

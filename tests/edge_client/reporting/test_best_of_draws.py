@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from beamloop.edge_client.best_of_draws import best_of_draws
+from beamloop.edge_client.reporting.best_of_draws import best_of_draws
 
 VALUES = np.array([3.0, -1.0, 4.0, 1.5, 5.0, 1.5, 2.0])
 

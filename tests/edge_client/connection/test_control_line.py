@@ -14,8 +14,8 @@ import pytest
 
 from beamloop.core import BeamloopError, InstrumentUnreachable, LimitRefused, ProtocolMismatch
 from beamloop.core.control import FACE, PROTOCOL
-from beamloop.edge_client.address import Address
-from beamloop.edge_client.control_line import ControlLine
+from beamloop.edge_client.connection.address import Address
+from beamloop.edge_client.connection.control_line import ControlLine
 
 
 @Pyro5.api.expose

@@ -1,0 +1,1 @@
+"""The lines to an instrument: control, guard, and the heartbeat that keeps the lease."""
