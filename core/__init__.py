@@ -13,6 +13,7 @@ from .errors import BeamBlanked as BeamBlanked
 from .errors import BeamloopError as BeamloopError
 from .errors import ChannelClosed as ChannelClosed
 from .errors import DriverFailed as DriverFailed
+from .errors import DriverSilent as DriverSilent
 from .errors import FrameShapeWrong as FrameShapeWrong
 from .errors import InstrumentUnreachable as InstrumentUnreachable
 from .errors import LeaseHeld as LeaseHeld

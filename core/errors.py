@@ -60,6 +60,10 @@ class DriverFailed(BeamloopError):
     """The instrument's driver raised, died or stopped answering."""
 
 
+class DriverSilent(DriverFailed):
+    """The driver did not answer in time; whether it did what was asked is not known."""
+
+
 class ProtocolMismatch(BeamloopError):
     """The two sides speak versions that do not fit."""
 

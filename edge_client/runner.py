@@ -113,6 +113,7 @@ def run_experiment(
         _make_ready(instrument, request.arm)
         started = today()
         folder = new_run_folder(request.parent, request.experiment.name, started, request.text)
+        told.note(f"instrument: {instrument.info.name} ({instrument.info.source}) at {instrument.address}")
         told.note(f"run folder: {folder.path}")
         for note in prepared.notes:
             told.note(note)

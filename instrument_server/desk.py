@@ -15,6 +15,7 @@ from ..core import (
     BeamloopError,
     Description,
     DriverFailed,
+    DriverSilent,
     InstrumentInfo,
     InstrumentState,
     LimitRefused,
@@ -38,6 +39,9 @@ BEAM_LEASE_S = 1.0
 
 ANSWER_S = 5.0
 """How long the driver may take to accept a command."""
+
+ARRIVE_S = 100.0
+"""How long a move may take; a stage can be slow, and its reply comes when it has arrived."""
 
 BUSY_S = 4.0
 """How long a command waits for the scan before it."""
@@ -236,7 +240,7 @@ class Desk:
         if self._running is not None:
             raise LimitRefused(f"scan {self._running} is still running; wait for its end, or stop it")
         if isinstance(plan, SetParameters):
-            after = self._driver.ask("set", ANSWER_S, plan=plan.model_dump())
+            after = self._driver.ask("set", ARRIVE_S, plan=plan.model_dump())
             self.heard(after)
             return {"duration_s": after["duration_s"]}
         measurement_id = str(request.arguments.get("measurement_id", request.request_id))
@@ -263,28 +267,29 @@ class Desk:
         return {}
 
     def _acquire(self, plan: dict[str, Any], measurement_id: str, client: str, needs_beam: bool) -> dict[str, Any]:
-        if needs_beam:
-            self._open_beam()
+        number = self._begin(BEAM_LEASE_S if needs_beam else 0.0)
         self._scans += 1
         self._running = f"s{self._scans:06d}"
+        names = {"scan": number, "scan_id": self._running, "measurement_id": measurement_id, "receiver": client}
         try:
-            return self._driver.ask(
-                "acquire", ANSWER_S, plan=plan, scan_id=self._running, measurement_id=measurement_id, receiver=client
-            )
+            return self._driver.ask("acquire", ANSWER_S, plan=plan, **names)
         except BeamloopError as failure:
             self._hear_guard(self._guard.say("close"))
-            if not isinstance(failure, DriverFailed):
+            # A driver that answered does not acquire; one that did not may yet begin, and tells when it ends.
+            if not isinstance(failure, DriverSilent):
                 self._running = None
             raise
 
-    def _open_beam(self) -> None:
-        facts = self._guard.say("open", lease_s=BEAM_LEASE_S)
+    def _begin(self, lease_s: float) -> int:
+        """Let the guard open the beam, if it is needed, and return the guard's number for the scan."""
+        facts = self._guard.say("begin", lease_s=lease_s)
         if facts is None:
             self._hear_guard(None)
             raise NotArmed("the guard does not answer; the beam stays blanked. Restart the server")
         if "refused" in facts:
             raise NotArmed(facts["refused"])
         self._hear_guard(facts)
+        return int(facts["scan"])
 
     def _wait_until_idle(self) -> None:
         with self._idle:

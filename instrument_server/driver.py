@@ -63,13 +63,26 @@ class Driver:
         The plugin.
     sender
         Where its frames go.
-    halt
-        Set when an acquisition must end after the batch in hand.
+    gone
+        Set when the server has left.
+
+    Attributes
+    ----------
+    acquiring
+        Whether a scan is under way.
+    halted
+        The guard has called a halt to every scan up to this number; set from another thread.
     """
 
-    def __init__(self, instrument: Instrument, sender: Sender, halt: threading.Event) -> None:
-        self._instrument, self._sender, self._halt = instrument, sender, halt
+    def __init__(self, instrument: Instrument, sender: Sender, gone: threading.Event) -> None:
+        self._instrument, self._sender, self._gone = instrument, sender, gone
+        self._number = 0
         self.acquiring = False
+        self.halted = 0
+
+    def must_end(self) -> bool:
+        """Tell whether the scan under way must end after the batch in hand."""
+        return self._number <= self.halted or self._gone.is_set()
 
     def describe(self) -> dict[str, Any]:
         """Return the instrument's description and its present state."""
@@ -85,9 +98,9 @@ class Driver:
         """Set parameters; return how long it took and the state after it."""
         return {"duration_s": self._instrument.write(plan.values), **self.describe()}
 
-    def begin(self, plan: Acquisition, scan_id: str, measurement_id: str, receiver: str) -> Scan:
-        """Announce a scan to its receiver and return its header."""
-        self._halt.clear()
+    def begin(self, plan: Acquisition, number: int, scan_id: str, measurement_id: str, receiver: str) -> Scan:
+        """Announce a scan to its receiver and return its header; `number` is the guard's for it."""
+        self._number = number
         scan = self._instrument.begin(plan, scan_id, measurement_id, receiver)
         self._sender.begin(scan)
         self.acquiring = True
@@ -102,9 +115,9 @@ class Driver:
         sent, status, reason = 0, "complete", ""
         try:
             for batch in self._instrument.frames(plan, scan):
-                self._sender.send(batch, self._halt.is_set)
+                self._sender.send(batch, self.must_end)
                 sent += len(batch.indices)
-                if self._halt.is_set():
+                if self.must_end():
                     raise BeamBlanked("the guard called a halt")
         except (BeamBlanked, ChannelClosed) as error:
             status, reason = ("complete", "") if sent == scan.n_frames else ("stopped", str(error))
@@ -135,7 +148,8 @@ class Driver:
             if isinstance(plan, SetParameters):
                 yield {"value": self.set(plan)}
             else:
-                scan = self.begin(plan, message["scan_id"], message["measurement_id"], message["receiver"])
+                names = (message[key] for key in ("scan", "scan_id", "measurement_id", "receiver"))
+                scan = self.begin(plan, *names)
                 yield {"value": {"scan": scan.model_dump()}}
                 yield {"ended": self.expose(plan, scan).model_dump(), **self.describe()}
 
@@ -160,18 +174,18 @@ def obey(driver: Driver, commands: zmq.Socket, events: zmq.Socket, gone: threadi
             events.send(pack({"number": number, "error": DriverFailed.__name__, "message": told}))
 
 
-def beat(line: GuardLine, driver: Driver, halt: threading.Event, done: threading.Event, gone: threading.Event) -> None:
-    """Tell the guard that this process lives; call a halt when the guard does or the server is gone."""
+def beat(line: GuardLine, driver: Driver, done: threading.Event) -> None:
+    """Tell the guard that this process lives, and pass its call to halt on."""
     while not done.wait(BEAT_S):
         facts = line.say("beat", acquiring=driver.acquiring)
-        if gone.is_set() or (facts is not None and facts.get("halt")):
-            halt.set()
+        if facts is not None:
+            driver.halted = facts["halted"]
 
 
 def drive(orders: DriverOrders, gone: threading.Event) -> None:
     """Make the instrument and serve it until told to close."""
     blanker: Blanker = find(BLANKERS, orders.blanker)(orders.folder)
-    halt, done = threading.Event(), threading.Event()
+    done = threading.Event()
     context = zmq.Context()
     commands, events = context.socket(zmq.PULL), context.socket(zmq.PUSH)
     events.linger = 500
@@ -185,8 +199,8 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
         return
     line = GuardLine(context, orders.guard, orders.token, "driver")
     with Sender(f"tcp://127.0.0.1:{orders.frames_port}") as sender:
-        driver = Driver(instrument, sender, halt)
-        beats = threading.Thread(target=beat, args=(line, driver, halt, done, gone), name="beat")
+        driver = Driver(instrument, sender, gone)
+        beats = threading.Thread(target=beat, args=(line, driver, done), name="beat")
         beats.start()
         try:
             # The guard must have heard the driver before anybody asks for the beam.

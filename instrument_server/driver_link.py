@@ -17,7 +17,7 @@ from typing import Any
 
 import zmq
 
-from ..core import DriverFailed, error_named
+from ..core import DriverFailed, DriverSilent, error_named
 from .post import LOOPBACK, pack, unpack
 
 POLL_MS = 50
@@ -77,7 +77,7 @@ class DriverLink:
         ------
         BeamloopError
             What the driver refused with.
-        DriverFailed
+        DriverSilent
             If no answer came in time; whether the command was carried out is not known.
         """
         answer: Future[dict[str, Any]] = Future()
@@ -114,7 +114,7 @@ class DriverLink:
             except NotInTime:
                 if not self.alive():
                     raise DriverFailed(f"the driver process has ended: {lacking}. Restart the server") from None
-        raise DriverFailed(f"the driver has been silent for {timeout_s:g} s: {lacking}")
+        raise DriverSilent(f"the driver has been silent for {timeout_s:g} s: {lacking}")
 
     def dismiss(self) -> None:
         """Ask the driver to close its instrument and leave; do not wait for it."""

@@ -5,7 +5,7 @@ a stop within milliseconds whatever server and driver are doing, and blanks by i
 either goes silent or when the permission runs out.
 
 Public line (port + 2, ROUTER): `{"word": "blank" | "stop" | "pause" | "state"}` → `GuardReport`.
-Private line (token): `{"token", "who", "act": "beat" | "open" | "close" | "halt" | "arm", ...}`.
+Private line (token): `{"token", "who", "act": "beat" | "begin" | "close" | "halt" | "arm", ...}`.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ class Guard:
         self._blanker, self._token, self._clock = blanker, token, clock
         self._watch = Watch(("server", "driver"), silence_s, clock())
         self._acquiring, self._told_s = False, -math.inf
-        self.halted = False
+        # Scans are numbered as they begin, so that a halt said of one is never taken for the next.
+        self._scan, self._halted = 0, 0
         blanker.close()
 
     def tick(self) -> None:
@@ -102,7 +103,7 @@ class Guard:
             return Heard(word, now_s - RECENT_S)
         self._blanker.close()
         self._watch.close()
-        self.halted = True
+        self._halted = self._scan
         if word in _WHY:
             self._watch.stop(_WHY[word])
         return Heard(word, now_s)
@@ -141,33 +142,35 @@ class Guard:
         self._watch.heard(str(message.get("who")), now_s)
         if message.get("who") == "driver":
             self._acquiring, self._told_s = bool(message.get("acquiring")), now_s
-        if act == "open":
-            return self._open(float(message["lease_s"]), now_s)
+        if act == "begin":
+            return self._begin(float(message.get("lease_s", 0.0)), now_s)
         if act in ("close", "halt"):
             self._watch.close()
             self._blanker.close()
-            self.halted = self.halted or act == "halt"
+            self._halted = self._scan if act == "halt" else self._halted
         elif act == "arm":
             self._watch.arm()
         elif act == "beat":
             if "lease_s" in message:
                 self._watch.renew(float(message["lease_s"]), now_s)
         else:
-            raise WireInvalid(f"the guard's private line knows beat, open, close, halt and arm; got {act!r}")
+            raise WireInvalid(f"the guard's private line knows beat, begin, close, halt and arm; got {act!r}")
         return self._facts(now_s)
 
-    def _open(self, lease_s: float, now_s: float) -> dict[str, Any]:
-        try:
-            self._watch.open(lease_s, now_s)
-        except NotArmed as refusal:
-            return {"refused": str(refusal)}
-        self.halted = False
-        self._blanker.open()
-        return self._facts(now_s)
+    def _begin(self, lease_s: float, now_s: float) -> dict[str, Any]:
+        """Number a scan and open the beam for it; a scan that asks for no time needs no beam."""
+        if lease_s > 0:
+            try:
+                self._watch.open(lease_s, now_s)
+            except NotArmed as refusal:
+                return {"refused": str(refusal)}
+            self._blanker.open()
+        self._scan += 1
+        return {"scan": self._scan, **self._facts(now_s)}
 
     def _facts(self, now_s: float) -> dict[str, Any]:
         reason = self._watch.reason(now_s)
-        return {"halt": self.halted, "reason": reason, "open": self._blanker.is_open()}
+        return {"halted": self._halted, "reason": reason, "open": self._blanker.is_open()}
 
 
 def watch_over(orders: GuardOrders, orphaned: threading.Event) -> None:

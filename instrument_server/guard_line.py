@@ -42,7 +42,7 @@ class GuardLine:
         self._socket.setsockopt(zmq.REQ_CORRELATE, 1)
         self._socket.connect(endpoint)
 
-    def say(self, act: Literal["beat", "open", "close", "halt", "arm"], **facts: object) -> dict[str, Any] | None:
+    def say(self, act: Literal["beat", "begin", "close", "halt", "arm"], **facts: object) -> dict[str, Any] | None:
         """Send one message; return the guard's answer, or None if it stayed silent."""
         with self._lock:
             try:

@@ -12,6 +12,8 @@ import pytest
 from beamloop.core import (
     BeamloopError,
     DetectorInfo,
+    DriverFailed,
+    DriverSilent,
     InstrumentInfo,
     LimitRefused,
     NotRecorded,
@@ -62,11 +64,15 @@ class FakeDriver:
 class FakeGuard:
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.leases: list[object] = []
+        self.begun = 0
         self.reply: dict[str, Any] | None = {"reason": "", "open": False}
 
     def say(self, act: str, **facts: object) -> dict[str, Any] | None:
         self.said.append(act)
-        return self.reply
+        self.leases += [facts["lease_s"]] if act == "begin" else []
+        self.begun += act == "begin"
+        return None if self.reply is None else {"scan": self.begun, **self.reply}
 
 
 class Bench:
@@ -76,8 +82,11 @@ class Bench:
         self.driver, self.guard, self.blanked, self.now_s = FakeDriver(), FakeGuard(), 0, 0.0
         self.audit_file, self.numbers = folder / "audit.jsonl", 0
         self.answers, self.audit = Answers(folder / "answers.sqlite"), Audit(self.audit_file)
-        self.desk = Desk(
-            "0.1", INFO, Limits(INFO), self.driver, self.guard, Lease(5.0), self.answers, self.audit, self.blank,
+        self.desk = self.made(INFO)
+
+    def made(self, info: InstrumentInfo) -> Desk:
+        return Desk(
+            "0.1", info, Limits(info), self.driver, self.guard, Lease(5.0), self.answers, self.audit, self.blank,
             lambda: self.now_s,
         )  # fmt: skip
 
@@ -127,10 +136,10 @@ def test_a_refusal_is_stored_too(bench: Bench) -> None:
 def test_the_beam_opens_for_the_scan_and_closes_at_its_end(bench: Bench) -> None:
     bench.ask("lease")
     scan = bench.ask("acquire", plan=POINT).value["scan"]
-    assert bench.guard.said == ["open"]
+    assert bench.guard.said == ["begin"]
     assert bench.desk.state().activity == "acquiring"
     bench.end_scan(scan["scan_id"])
-    assert bench.guard.said == ["open", "close"]
+    assert bench.guard.said == ["begin", "close"]
     assert bench.desk.state().activity == "idle"
 
 
@@ -181,9 +190,27 @@ def test_what_the_driver_refuses_closes_the_beam_again_and_leaves_it_idle(bench:
     bench.driver.fails = NotRecorded("no such position")
     reply = bench.ask("acquire", plan=POINT)
     assert (reply.status, reply.error) == ("refused", "NotRecorded")
-    assert bench.guard.said == ["open", "close"]
+    assert bench.guard.said == ["begin", "close"]
     bench.driver.fails = None
     assert bench.ask("acquire", plan=POINT).status == "done"
+
+
+def test_a_driver_that_answered_with_a_fault_is_idle_and_one_that_did_not_answer_is_not(bench: Bench) -> None:
+    bench.ask("lease")
+    bench.driver.fails = DriverFailed("the driver raised ValueError")
+    assert bench.ask("acquire", plan=POINT).status == "failed"
+    assert bench.desk.state().activity == "idle"
+    bench.driver.fails = DriverSilent("silent for 5 s")
+    assert bench.ask("acquire", plan=POINT).error == "DriverSilent"
+    assert bench.desk.state().activity == "acquiring"
+
+
+def test_a_scan_without_beam_asks_the_guard_for_none(bench: Bench) -> None:
+    expecting = INFO.model_copy(update={"expects": True})
+    bench.desk = bench.made(expecting)
+    bench.ask("lease")
+    assert bench.ask("acquire", plan=POINT | {"expected": True}).status == "done"
+    assert bench.guard.leases == [0.0]
 
 
 def test_a_stopped_instrument_refuses_until_armed(bench: Bench) -> None:
@@ -208,10 +235,10 @@ def test_a_holder_that_goes_silent_loses_the_beam(bench: Bench) -> None:
     bench.ask("acquire", plan=POINT)
     bench.now_s = 1.0
     bench.desk.beat()
-    assert bench.guard.said == ["open", "beat"]
+    assert bench.guard.said == ["begin", "beat"]
     bench.now_s = 6.0
     bench.desk.beat()
-    assert bench.guard.said == ["open", "beat", "halt"]
+    assert bench.guard.said == ["begin", "beat", "halt"]
 
 
 def test_a_driver_that_died_ends_its_scan_as_failed(bench: Bench) -> None:
@@ -219,7 +246,7 @@ def test_a_driver_that_died_ends_its_scan_as_failed(bench: Bench) -> None:
     bench.ask("acquire", plan=POINT)
     bench.driver.lives = False
     bench.desk.beat()
-    assert bench.guard.said == ["open", "close"]
+    assert bench.guard.said == ["begin", "close"]
     assert "the driver process has ended" in bench.audit_file.read_text()
 
 

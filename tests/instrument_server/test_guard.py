@@ -64,7 +64,7 @@ def test_the_beam_is_blanked_from_the_first_moment(guard: Guard, line: Line) -> 
 
 
 def test_permission_runs_out_unless_renewed(guard: Guard, line: Line, clock: Clock) -> None:
-    guard.private(said("server", "open", lease_s=0.5))
+    guard.private(said("server", "begin", lease_s=0.5))
     for _ in range(6):
         clock.now_s += 0.4
         guard.private(said("driver", "beat"))
@@ -81,38 +81,51 @@ def test_permission_runs_out_unless_renewed(guard: Guard, line: Line, clock: Clo
 def test_silence_of_either_process_blanks(silent: str, guard: Guard, line: Line, clock: Clock) -> None:
     lively = {"server": "driver", "driver": "server"}[silent]
     guard.private(said("driver", "beat"))
-    guard.private(said("server", "open", lease_s=60.0))
+    guard.private(said("server", "begin", lease_s=60.0))
     for _ in range(3):
         clock.now_s += 0.4
         guard.private(said(lively, "beat", lease_s=60.0))
         guard.tick()
     assert line.is_open() is False
-    refused = guard.private(said(lively, "open", lease_s=1.0))
+    refused = guard.private(said(lively, "begin", lease_s=1.0))
     assert f"{silent} silent" in refused["refused"]
 
 
 @pytest.mark.parametrize("word", ["blank", "stop", "pause"])
 def test_a_word_blanks_at_once_and_calls_the_driver_to_halt(word: str, guard: Guard, line: Line) -> None:
-    guard.private(said("server", "open", lease_s=60.0))
+    guard.private(said("server", "begin", lease_s=60.0))
     report = spoken(guard, word)
     assert report.beam == "confirmed"
     assert line.is_open() is False
-    assert guard.private(said("driver", "beat"))["halt"]
+    assert guard.private(said("driver", "beat"))["halted"] == 1
     assert report.armed == (word == "blank")
+
+
+def test_a_halt_is_never_taken_for_the_next_scan(guard: Guard) -> None:
+    first = guard.private(said("server", "begin", lease_s=1.0))["scan"]
+    guard.private(said("server", "halt"))
+    second = guard.private(said("server", "begin"))["scan"]
+    assert first <= guard.private(said("driver", "beat"))["halted"] < second
+
+
+def test_a_scan_without_beam_begins_even_when_stopped_and_stays_dark(guard: Guard, line: Line) -> None:
+    spoken(guard, "stop")
+    assert "scan" in guard.private(said("server", "begin"))
+    assert line.is_open() is False
 
 
 def test_after_a_stop_the_beam_stays_dark_until_armed(guard: Guard, line: Line) -> None:
     spoken(guard, "stop")
-    assert "stopped by a person" in guard.private(said("server", "open", lease_s=1.0))["refused"]
+    assert "stopped by a person" in guard.private(said("server", "begin", lease_s=1.0))["refused"]
     assert line.is_open() is False
     guard.private(said("server", "arm"))
-    guard.private(said("server", "open", lease_s=1.0))
+    guard.private(said("server", "begin", lease_s=1.0))
     assert line.is_open() is True
 
 
 def test_rest_is_told_apart(guard: Guard, line: Line, clock: Clock) -> None:
     guard.private(said("driver", "beat", acquiring=True))
-    guard.private(said("server", "open", lease_s=60.0))
+    guard.private(said("server", "begin", lease_s=60.0))
     line.stuck = True
     report = spoken(guard, "stop")
     assert (report.beam, report.acquisition) == ("commanded", "commanded")
@@ -123,20 +136,20 @@ def test_rest_is_told_apart(guard: Guard, line: Line, clock: Clock) -> None:
 
 
 def test_asking_for_the_state_changes_nothing(guard: Guard, line: Line) -> None:
-    guard.private(said("server", "open", lease_s=60.0))
+    guard.private(said("server", "begin", lease_s=60.0))
     spoken(guard, "state")
     assert line.is_open() is True
 
 
 def test_the_private_line_needs_the_token(guard: Guard, line: Line) -> None:
     with pytest.raises(WireInvalid, match="token"):
-        guard.private({"token": "guess", "who": "server", "act": "open", "lease_s": 9.0})
+        guard.private({"token": "guess", "who": "server", "act": "begin", "lease_s": 9.0})
     assert line.is_open() is False
 
 
 @pytest.mark.parametrize("message", [{}, {"word": "halt"}, {"word": 3}, {"word": None}])
 def test_an_unknown_word_is_refused_and_changes_nothing(message: dict[str, object], guard: Guard, line: Line) -> None:
-    guard.private(said("server", "open", lease_s=60.0))
+    guard.private(said("server", "begin", lease_s=60.0))
     with pytest.raises(WireInvalid, match="knows blank, stop, pause and state"):
         guard.hear(message)
     assert line.is_open() is True
@@ -144,7 +157,7 @@ def test_an_unknown_word_is_refused_and_changes_nothing(message: dict[str, objec
 
 def test_rest_is_confirmed_only_by_what_the_driver_says_after_the_word(guard: Guard, clock: Clock) -> None:
     guard.private(said("driver", "beat", acquiring=False))
-    guard.private(said("server", "open", lease_s=60.0))
+    guard.private(said("server", "begin", lease_s=60.0))
     heard = guard.hear({"word": "stop"})
     assert not guard.settled(heard)
     clock.now_s += 0.01
