@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.metadata import EntryPoint
 from typing import Annotated
 
 import typer
 
 from . import __version__
-from .core import BeamloopError, SettingsInvalid, UnknownName
-from .core.registry import COMMANDS, known
+from .core import BeamloopError, NotInstalled, SettingsInvalid, UnknownName
+from .core.registry import COMMANDS, find, known
+
+TAKES_ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 def command_line(asked: str) -> typer.Typer:
     """Return the program with the asked command mounted, or with all of them if `asked` is none of them."""
     app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.callback(invoke_without_command=True)(beamloop)
-    commands = known(COMMANDS)
-    for name in [asked] if asked in commands else sorted(commands):
-        app.command(name)(_loaded(commands[name]))
+    commands = sorted(known(COMMANDS))
+    for name in [asked] if asked in commands else commands:
+        try:
+            app.command(name)(find(COMMANDS, name))
+        except NotInstalled as error:
+            app.command(name, help=f"({error})", context_settings=TAKES_ANYTHING)(_refusing(error))
     return app
 
 
@@ -37,19 +41,12 @@ def beamloop(
         raise typer.Exit
 
 
-def _loaded(entry: EntryPoint) -> Callable[..., None]:
-    """Import one command; where its packages are not installed, return one that says which to install."""
-    try:
-        return entry.load()
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if missing.startswith("beamloop"):
-            raise
+def _refusing(error: NotInstalled) -> Callable[[], None]:
+    """Return a command that can only say why it cannot be run."""
 
     def refuse() -> None:
-        raise SettingsInvalid(f"'beamloop {entry.name}' {refuse.__doc__}")
+        raise error
 
-    refuse.__doc__ = f"Needs the package {missing!r}: pip install 'beamloop[all]'."
     return refuse
 
 

@@ -20,6 +20,7 @@ from .errors import LeaseHeld as LeaseHeld
 from .errors import LimitRefused as LimitRefused
 from .errors import NotArmed as NotArmed
 from .errors import NotEnoughData as NotEnoughData
+from .errors import NotInstalled as NotInstalled
 from .errors import NotRecorded as NotRecorded
 from .errors import OutputExists as OutputExists
 from .errors import PlanInvalid as PlanInvalid

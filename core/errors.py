@@ -20,6 +20,10 @@ class UnknownName(BeamloopError):
     """A parameter, detector, plugin or key that does not exist was named."""
 
 
+class NotInstalled(BeamloopError):
+    """A plugin is registered, but a package that it imports is not installed."""
+
+
 class PlanInvalid(BeamloopError):
     """A plan is malformed before any limit is looked at."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
 
-from .errors import UnknownName
+from .errors import NotInstalled, UnknownName
 from .nearest import nearest
 
 
@@ -40,6 +40,8 @@ def find(group: Group, name: str) -> Callable[..., Any]:
     ------
     UnknownName
         If nothing of that name is registered; the message names the nearest.
+    NotInstalled
+        If it is registered and a package that it needs is missing.
     """
     plugins = known(group)
     if name not in plugins:
@@ -47,4 +49,12 @@ def find(group: Group, name: str) -> Callable[..., Any]:
             f"no {group.noun} named {name!r}{nearest(name, plugins)}. "
             f"Plugins register under the entry-point group {group.name}"
         )
-    return plugins[name].load()
+    try:
+        return plugins[name].load()
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if missing.split(".")[0] == plugins[name].module.split(".")[0]:
+            raise
+        raise NotInstalled(
+            f"{group.noun} {name!r} needs the package {missing!r}, which is not installed: pip install 'beamloop[all]'"
+        ) from None

@@ -191,10 +191,8 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
     events.linger = 500
     commands.connect(orders.commands)
     events.connect(orders.events)
-    try:
-        instrument: Instrument = find(INSTRUMENTS, orders.plugin)(orders.settings, blanker)
-    except BeamloopError as error:
-        events.send(pack({"failed": type(error).__name__, "message": str(error)}))
+    instrument = _made(orders, blanker, events)
+    if instrument is None:
         context.destroy()
         return
     line = GuardLine(context, orders.guard, orders.token, "driver")
@@ -212,6 +210,19 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
             beats.join()
             instrument.close()
     context.destroy()
+
+
+def _made(orders: DriverOrders, blanker: Blanker, events: zmq.Socket) -> Instrument | None:
+    """Make the instrument; if that fails, tell the server why and return None."""
+    try:
+        return find(INSTRUMENTS, orders.plugin)(orders.settings, blanker)
+    except BeamloopError as error:
+        events.send(pack({"failed": type(error).__name__, "message": str(error)}))
+    except Exception as error:  # the border to vendor code: report it
+        LOG.exception("plugin %s could not be made", orders.plugin)
+        told = f"plugin {orders.plugin!r} could not be made: {type(error).__name__}: {error}"
+        events.send(pack({"failed": DriverFailed.__name__, "message": told}))
+    return None
 
 
 def main() -> None:

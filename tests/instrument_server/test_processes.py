@@ -214,15 +214,22 @@ def test_what_a_plugin_raises_fails_the_scan_and_not_the_driver(bench: Served) -
         assert end_of(receiver, acquire(line))[1].status == "complete"
 
 
-def test_a_plugin_that_refuses_its_settings_is_one_clear_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ('refuse = "today"', "LimitRefused: the bench was told to refuse: today"),
+        ('break = "B:"', "DriverFailed: plugin 'bench' could not be made: OSError: no vendor library at B:"),
+    ],
+)
+def test_a_plugin_that_cannot_be_made_is_one_clear_line(settings: str, told: str, tmp_path: Path) -> None:
     config = tmp_path / "bench.toml"
-    config.write_text('[instrument]\nplugin = "bench"\nsettings = {refuse = "today"}')
+    config.write_text(f'[instrument]\nplugin = "bench"\nsettings = {{{settings}}}')
     done = subprocess.run(
         [sys.executable, "-m", "beamloop", "serve", str(config), "--port", "0"],
         capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(PLUGINS)}, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.strip() == "LimitRefused: the bench was told to refuse: today"
+    assert done.stderr.strip() == told
 
 
 @pytest.mark.parametrize(

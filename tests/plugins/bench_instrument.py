@@ -35,6 +35,8 @@ class Bench:
     """A camera on a bench."""
 
     def __init__(self, settings: Mapping[str, object], blanker: Blanker) -> None:
+        if "break" in settings:
+            raise OSError(f"no vendor library at {settings['break']}")
         if "refuse" in settings:
             raise LimitRefused(f"the bench was told to refuse: {settings['refuse']}")
         self._blanker = blanker

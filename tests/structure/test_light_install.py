@@ -1,0 +1,39 @@
+"""Where an extra is not installed, a command says which, and the others work."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# What the light installation lacks is made impossible to import.
+LIGHT = """
+import sys
+for name in ("scipy", "h5py", "torch", "matplotlib", "sklearn"):
+    sys.modules[name] = None
+sys.argv = ["beamloop", *sys.argv[1:]]
+from beamloop.__main__ import main
+main()
+"""
+
+
+def beamloop(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", LIGHT, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_help_lists_every_command_and_what_one_lacks() -> None:
+    done = beamloop("--help")
+    assert done.returncode == 0
+    assert "needs the package" in done.stdout
+    for name in ("info", "run", "serve", "stop"):
+        assert f"  {name} " in done.stdout
+
+
+@pytest.mark.parametrize("words", [("run", "x.toml", "--points", "3"), ("run",)])
+def test_a_command_that_lacks_a_package_says_so_whatever_it_is_given(words: tuple[str, ...]) -> None:
+    done = beamloop(*words)
+    assert done.returncode == 1
+    assert done.stderr.startswith("NotInstalled: command 'run' needs the package")
+    assert len(done.stderr.strip().splitlines()) == 1
