@@ -34,6 +34,7 @@ test: setup
 bench: setup
 	$(BIN)/python benchmarks/loop.py --quick
 	$(BIN)/python benchmarks/stop.py --quick
+	$(BIN)/python benchmarks/simulator.py --quick
 	$(BIN)/python benchmarks/regret.py --quick
 
 clean:

@@ -24,6 +24,7 @@ import numpy as np
 from figure import Figure, announce, options
 from matplotlib.figure import Figure as Picture
 from numpy.typing import NDArray
+from open_beam import OpenBeam
 from scipy.spatial import cKDTree
 
 from beamloop.active_learning import Loop, Measure, Measured, StopRules
@@ -46,20 +47,6 @@ POLICIES: dict[str, Callable[[Pool, int], Policy]] = {
 EDGE = SpectrumWindow(window=(705.0, 735.0), background=(640.0, 700.0), combine="ratio")
 DWELL_S = 0.05
 RECORDING = "afm-spectral-grids/bfo_iv_final.hf5"
-
-
-class OpenBeam:
-    """A blanker that never blanks."""
-
-    def open(self) -> None:
-        """Do nothing: the beam is open."""
-
-    def close(self) -> None:
-        """Do nothing: this beam stays open."""
-
-    def is_open(self) -> bool:
-        """Return True."""
-        return True
 
 
 class Specimen:
