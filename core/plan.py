@@ -6,7 +6,7 @@ A plan says what is wanted and nothing about how an instrument does it. Position
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,8 +152,14 @@ def plan_from(data: object) -> Plan:
     try:
         plan = _PLANS.validate_python(data)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r:.60}" for e in error.errors())
-        raise PlanInvalid(f"not a valid plan: {wrong}") from None
+        wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r:.60}" for e in _innermost(error))
+        raise PlanInvalid(f"not a valid plan: {'; '.join(wrong)}") from None
     if isinstance(plan, GridScan) and plan.shape[0] * plan.shape[1] > MOST_PIXELS:
         raise PlanInvalid(f"a grid of {plan.shape} positions was asked for; the most is {MOST_PIXELS}")
     return plan
+
+
+def _innermost(error: ValidationError) -> list[Any]:
+    """Return what is wrong, without complaints about a whole that only repeat one about its part."""
+    found = error.errors()
+    return [e for e in found if not any(o["loc"][: len(e["loc"])] == e["loc"] != o["loc"] for o in found)]

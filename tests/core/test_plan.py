@@ -48,6 +48,12 @@ def test_what_is_no_plan_is_refused_with_the_field_that_is_wrong(data: object, w
         plan_from(data)
 
 
+def test_a_wrong_coordinate_is_told_once() -> None:
+    with pytest.raises(PlanInvalid) as caught:
+        plan_from({"kind": "points", "detector": "d", "points": [[0.0, 1.0], [0.0, float("nan")]], "dwell_s": 1.0})
+    assert str(caught.value) == "not a valid plan: points.points.1.1: Input should be a finite number, got nan"
+
+
 def test_a_grid_beyond_the_most_pixels_is_refused() -> None:
     with pytest.raises(PlanInvalid, match="the most is"):
         plan_from({"kind": "grid", "detector": "d", "shape": [100_000, 100_000], "dwell_s": 1.0})
