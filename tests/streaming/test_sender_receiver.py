@@ -182,6 +182,8 @@ def test_a_returning_receiver_that_had_stored_half_is_told_honestly_what_it_lack
             for _ in range(3):
                 next(batches)
             incoming.stored()
+        # The first receiver's last word may be slow, and must come before the second asks.
+        until(lambda: _outflow(sender).stored == 4)
         with Receiver(sender.endpoint, "edge") as receiver:
             incoming = receiver.scan("a", WAIT_S)
             with pytest.raises(ScanIncomplete, match=r"lacks 12 of 32 frames: 0-11; its end says complete"):
