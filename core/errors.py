@@ -7,9 +7,19 @@ says what was asked, what was found and what to do.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class BeamloopError(Exception):
-    """Anything beamloop refuses or cannot do."""
+    """Anything beamloop refuses or cannot do.
+
+    Attributes
+    ----------
+    exit_status
+        With which status a command ends that raises it: 1, it failed; 2, it was wrongly used.
+    """
+
+    exit_status: ClassVar[int] = 1
 
 
 class LimitRefused(BeamloopError):
@@ -18,6 +28,8 @@ class LimitRefused(BeamloopError):
 
 class UnknownName(BeamloopError):
     """A parameter, detector, plugin or key that does not exist was named."""
+
+    exit_status = 2
 
 
 class NotInstalled(BeamloopError):
@@ -30,6 +42,8 @@ class PlanInvalid(BeamloopError):
 
 class SettingsInvalid(BeamloopError):
     """A configuration or experiment file has a wrong key or value."""
+
+    exit_status = 2
 
 
 class LeaseHeld(BeamloopError):

@@ -25,7 +25,6 @@ INSTRUMENTS = Group("beamloop.instruments", "instrument")
 BLANKERS = Group("beamloop.blankers", "blanker")
 REDUCTIONS = Group("beamloop.reductions", "reduction")
 POLICIES = Group("beamloop.policies", "policy")
-COMMANDS = Group("beamloop.commands", "command")
 
 
 def known(group: Group) -> dict[str, EntryPoint]:

@@ -13,7 +13,7 @@ from beamloop.core import InstrumentUnreachable, SettingsInvalid
 from beamloop.edge_client import connect
 from beamloop.edge_client.commands.info import info
 from beamloop.edge_client.commands.run import run
-from beamloop.edge_client.commands.stop import stop
+from beamloop.halt import stop
 
 COMMANDS = {"info": info, "run": run, "stop": stop}
 
@@ -69,9 +69,12 @@ def test_stop_reports_every_part(simulator: str, option: str | None, word: str, 
 
 
 def test_wrong_use_is_told() -> None:
-    assert isinstance(call("stop", "--blank", "--pause").exception, SettingsInvalid)
+    for wrong in (("--blank", "--pause"), ("localhost:port",), (":7440",), ("localhost:70000",)):
+        assert call("stop", *wrong).exit_code == 2
     assert isinstance(call("info", "localhost:1").exception, InstrumentUnreachable)
-    assert isinstance(call("stop", "localhost:1", "--timeout-s", "0.1").exception, InstrumentUnreachable)
+    unheard = call("stop", "localhost:1", "--timeout-s", "0.1")
+    assert unheard.exit_code == 1
+    assert "not answered within 0.1 s" in unheard.output
     assert call("run").exit_code == 2
 
 

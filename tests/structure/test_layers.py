@@ -32,7 +32,7 @@ def packages() -> list[str]:
 
 def modules() -> list[str]:
     names = [m.name for m in pkgutil.walk_packages([str(ROOT)], "beamloop.") if m.name.split(".")[1] in FOLDERS]
-    return ["beamloop", *names]
+    return ["beamloop", "beamloop.__main__", "beamloop.halt", *names]
 
 
 def test_every_import_goes_down() -> None:

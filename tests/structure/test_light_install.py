@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from beamloop import halt
+from beamloop.core import control
+
 # What the light installation lacks is made impossible to import.
 LIGHT = """
 import sys
@@ -21,6 +24,13 @@ main()
 def beamloop(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", LIGHT, *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_stop_imports_nothing_heavy_and_knows_the_ports_of_the_others() -> None:
+    look = "import sys, beamloop.__main__, beamloop.halt; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=True)
+    assert not {"numpy", "pydantic", "Pyro5", "scipy", "h5py"} & set(done.stdout.split())
+    assert (halt.PORT, halt.GUARD_OFFSET) == (control.PORT, control.GUARD_OFFSET)
 
 
 def test_help_lists_every_command_and_what_one_lacks() -> None:
