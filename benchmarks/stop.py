@@ -1,7 +1,7 @@
 """How quickly a stop is answered with the beam read back as blanked, while the driver hangs.
 
 The driver holds the interpreter lock inside C code for five seconds, as a vendor's library
-can; the stop is said from this process, and once as the whole command with its start.
+can; the stop is said from this process, and as the whole command with Python's start.
 
     python benchmarks/stop.py --quick
 """
@@ -55,13 +55,19 @@ def main() -> None:
                 answers.append(1e3 * (time.perf_counter() - start))
                 assert report.beam == "confirmed"
                 assert report.acquisition != "confirmed"
-            start = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "beamloop", "stop", address], check=True, capture_output=True)
-            command = 1e3 * (time.perf_counter() - start)
+            commands = []
+            for _ in range(7):
+                start = time.perf_counter()
+                subprocess.run([sys.executable, "-m", "beamloop", "stop", address], check=True, capture_output=True)
+                commands.append(1e3 * (time.perf_counter() - start))
+            assert measuring.is_alive(), "the driver hung no longer; these figures are of a driver at rest"
             measuring.join()
     Figure("stop_first_answer_driver_hung", answers[0], "ms", "lower", goal=250, n=1).show(chosen.json)
     Figure("stop_answer_driver_hung_worst", float(np.max(answers)), "ms", "lower", goal=250, n=20).show(chosen.json)
-    Figure("stop_whole_command_driver_hung", command, "ms", "lower", goal=250, n=1).show(chosen.json)
+    low, middle, high = np.percentile(commands, [25, 50, 75])
+    spread = float((high - low) / middle)
+    figure = Figure("stop_whole_command_driver_hung", float(middle), "ms", "lower", 250, n=len(commands), spread=spread)
+    figure.show(chosen.json)
 
 
 if __name__ == "__main__":
