@@ -1,7 +1,7 @@
 """The command line: mounts the commands of all packages, and loads only the one that is asked for.
 
 Packages register commands under the entry-point group `beamloop.commands`; each is a plain
-function with typer's annotations. Nothing of ours is imported here, so that `beamloop stop`
+function with typer's annotations. Nothing heavy of ours is imported here, so that `beamloop stop`
 starts as quickly as Python does; an error of ours says itself with which status to leave.
 """
 
@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
+from .halt import stop_plainly
 
 COMMANDS = "beamloop.commands"
 TAKES_ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -65,6 +66,10 @@ def _refusing(told: str) -> Callable[[], None]:
 
 def main() -> None:
     """Run the command line; an error of ours is one clear line, status 1, or 2 for wrong use."""
+    words = sys.argv[1:]
+    if words[:1] == ["stop"] and len(words) <= 2 and not words[-1].startswith("-"):
+        # Around the options' parser, which loads pydantic before the word is said.
+        stop_plainly(*words[1:])
     try:
         command_line(sys.argv[1] if len(sys.argv) > 1 else "")()
     except Exception as error:

@@ -54,6 +54,17 @@ def stop(
         raise typer.Exit(1)
 
 
+def stop_plainly(host: str = f"localhost:{PORT}") -> None:
+    """Carry out `beamloop stop HOST` without options and leave; return only if the host is no address."""
+    try:
+        stop(host)
+    except typer.Exit as left:
+        raise SystemExit(left.exit_code) from None
+    except typer.BadParameter:
+        return
+    raise SystemExit(0)
+
+
 def _guard_of(host: str) -> str:
     name, colon, port = host.rpartition(":")
     if not colon:

@@ -33,6 +33,25 @@ def test_a_stop_imports_nothing_heavy_and_knows_the_ports_of_the_others() -> Non
     assert (halt.PORT, halt.GUARD_OFFSET) == (control.PORT, control.GUARD_OFFSET)
 
 
+@pytest.mark.parametrize(("words", "status"), [(("stop", "localhost:1"), 1), (("stop", ":"), 2)])
+def test_a_plain_stop_parses_no_options_and_tells_wrong_use_like_any_command(
+    words: tuple[str, ...], status: int
+) -> None:
+    seen = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('pydantic' in sys.modules))\n"
+        "import beamloop.halt\n"
+        "beamloop.halt.stop.__defaults__ = (*beamloop.halt.stop.__defaults__[:3], 0.1, False)\n"
+        "from beamloop.__main__ import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", seen, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status
+    assert done.stdout.strip() == str(status == 2)
+    assert ("not answered within 0.1 s" if status == 1 else "no address of an instrument") in done.stderr
+
+
 def test_help_lists_every_command_and_what_one_lacks() -> None:
     done = beamloop("--help")
     assert done.returncode == 0
