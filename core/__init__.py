@@ -23,6 +23,7 @@ from .errors import NotEnoughData as NotEnoughData
 from .errors import NotInstalled as NotInstalled
 from .errors import NotRecorded as NotRecorded
 from .errors import OutputExists as OutputExists
+from .errors import OutputUnwritable as OutputUnwritable
 from .errors import PlanInvalid as PlanInvalid
 from .errors import ProtocolMismatch as ProtocolMismatch
 from .errors import RecordingUnreadable as RecordingUnreadable

@@ -70,6 +70,10 @@ class OutputExists(BeamloopError):
     """The output is already there; beamloop never overwrites a run."""
 
 
+class OutputUnwritable(BeamloopError):
+    """An output cannot be written: its folder is missing or read-only, or the disk is full."""
+
+
 class InstrumentUnreachable(BeamloopError):
     """No answer came from an instrument within the stated time."""
 

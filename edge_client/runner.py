@@ -32,13 +32,14 @@ from .measuring import Measuring
 from .plugins import installed, made
 from .preparation import Preparation, prepare
 from .progress import Onlooker, Silence
+from .record.checksum import digest
 from .record.events import Described, Ended, Installed, Leased, Noted, Opened
 from .record.journal import Durability, Journal, read
 from .record.run_file import RunFile
 from .record.run_folder import RunFolder, new_run_folder
 from .record.story import Seen, Story, story_of
 from .reporting.report import report
-from .side_scans import SideScans, digest
+from .side_scans import SideScans
 from .thinking import Thinking
 
 TOLD = ("numpy", "scipy", "torch", "gpytorch", "scikit-learn", "h5py", "pyzmq", "Pyro5", "pydantic")

@@ -5,7 +5,6 @@ Both are in the journal before they are asked for, with the checksum of what cam
 
 from __future__ import annotations
 
-import hashlib
 from typing import Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from ..core import GridScan, ScanIncomplete, Signal
 from ..streaming.incoming import IncomingScan, collect
 from .instrument import LONGEST_WAIT_S, RemoteInstrument, raise_unless_whole
 from .preparation import Preparation
+from .record.checksum import digest
 from .record.events import Acquired, Asked
 from .record.journal import Journal
 from .record.run_file import RunFile
@@ -105,8 +105,3 @@ class SideScans:
         incoming.stored()
         assert incoming.end is not None
         self._journal.write(Acquired(name=name, scan=incoming.header, end=incoming.end, sha256=digest(data)))
-
-
-def digest(data: NDArray) -> str:
-    """Return the SHA-256 of an array's numbers, as hexadecimal digits."""
-    return hashlib.sha256(np.ascontiguousarray(data).tobytes()).hexdigest()

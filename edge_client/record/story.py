@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...core import Measurement, Pool, Prediction, RecordingUnreadable, Signal
 from ..experiment import Experiment
-from .events import Arrived, Commanded, Declined, Described, Ended, Installed, Intervened, Noted, Opened
+from .events import Acquired, Arrived, Commanded, Declined, Described, Ended, Installed, Intervened, Noted, Opened
 from .journal import Entry
 
 Kind = TypeVar("Kind")
@@ -37,6 +37,8 @@ class Seen:
         The noise-free property at every candidate, shape (m,); None where nobody knows it.
     best_frame
         What the detector gave at the best place; None before anything was measured.
+    notes
+        What a reader should know of these: what is missing, rebuilt or not as the journal says.
     """
 
     pool: Pool
@@ -44,6 +46,7 @@ class Seen:
     belief: Prediction | None = None
     truth: NDArray[np.float64] | None = None
     best_frame: Signal | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class Story:
         What people and the guard did, and what a reader should know, with the time of each.
     duration_s
         Wall seconds from the first event to the last.
+    acquired
+        The scans that were no steps, overview and truth, with the time of each.
     """
 
     opened: Opened
@@ -90,6 +95,7 @@ class Story:
     notes: tuple[tuple[float, Noted], ...]
     ended: Ended | None
     duration_s: float
+    acquired: tuple[tuple[float, Acquired], ...] = ()
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
@@ -125,6 +131,7 @@ def story_of(entries: Iterable[Entry]) -> Story:
         notes=tuple((e.time_s, e.event) for e in found if isinstance(e.event, Noted)),
         ended=_last(found, Ended),
         duration_s=found[-1].time_s - found[0].time_s,
+        acquired=tuple((e.time_s, e.event) for e in found if isinstance(e.event, Acquired)),
     )
 
 
