@@ -16,10 +16,12 @@ from .errors import DriverFailed as DriverFailed
 from .errors import DriverSilent as DriverSilent
 from .errors import FrameShapeWrong as FrameShapeWrong
 from .errors import InstrumentUnreachable as InstrumentUnreachable
+from .errors import Interrupted as Interrupted
 from .errors import LeaseHeld as LeaseHeld
 from .errors import LimitRefused as LimitRefused
 from .errors import NotArmed as NotArmed
 from .errors import NotEnoughData as NotEnoughData
+from .errors import NothingToResume as NothingToResume
 from .errors import NotInstalled as NotInstalled
 from .errors import NotRecorded as NotRecorded
 from .errors import OutputExists as OutputExists

@@ -54,6 +54,10 @@ class NotArmed(BeamloopError):
     """The instrument was stopped; it needs a new arming before it exposes again."""
 
 
+class Interrupted(BeamloopError):
+    """A command was begun and its outcome is not known: the server or driver died on it."""
+
+
 class BeamBlanked(BeamloopError):
     """The beam was blanked while an acquisition needed it."""
 
@@ -68,6 +72,10 @@ class RecordingUnreadable(BeamloopError):
 
 class OutputExists(BeamloopError):
     """The output is already there; beamloop never overwrites a run."""
+
+
+class NothingToResume(BeamloopError):
+    """A run came to its end; there is nothing left to go on with."""
 
 
 class OutputUnwritable(BeamloopError):

@@ -205,6 +205,34 @@ class Declined(Recorded):
     message: str
 
 
+class Interrupted(Recorded):
+    """A measurement or side scan was cut off; whether it was done is not known, so it is repeated under a new name.
+
+    Attributes
+    ----------
+    electrons, duration_s
+        What it is charged with: what its end told, or else the most that such a measurement has cost.
+    estimated
+        Whether no end told what it cost.
+    """
+
+    kind: Literal["interrupted"] = "interrupted"
+    measurement_id: str
+    reason: str
+    electrons: float
+    duration_s: float
+    estimated: bool
+
+
+class Resumed(Recorded):
+    """A run that was cut off goes on: where, since when, by which versions. What was stopped is taken up again."""
+
+    kind: Literal["resumed"] = "resumed"
+    instrument: str
+    started: str
+    versions: dict[str, str]
+
+
 class Intervened(Recorded):
     """A person, the guard or a lost line intervened; written before the loop sees it."""
 
@@ -245,6 +273,8 @@ Event = (
     | Framed
     | Arrived
     | Declined
+    | Interrupted
+    | Resumed
     | Intervened
     | Ended
     | Noted
