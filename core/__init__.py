@@ -16,6 +16,7 @@ from .errors import DriverFailed as DriverFailed
 from .errors import DriverSilent as DriverSilent
 from .errors import FrameShapeWrong as FrameShapeWrong
 from .errors import InstrumentUnreachable as InstrumentUnreachable
+from .errors import Interrupted as Interrupted
 from .errors import LeaseHeld as LeaseHeld
 from .errors import LimitRefused as LimitRefused
 from .errors import NotArmed as NotArmed
@@ -28,6 +29,7 @@ from .errors import ProtocolMismatch as ProtocolMismatch
 from .errors import RecordingUnreadable as RecordingUnreadable
 from .errors import ScanIncomplete as ScanIncomplete
 from .errors import SettingsInvalid as SettingsInvalid
+from .errors import StorageFailed as StorageFailed
 from .errors import UnknownName as UnknownName
 from .errors import ValueUnusable as ValueUnusable
 from .errors import WireInvalid as WireInvalid

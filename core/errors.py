@@ -70,6 +70,10 @@ class OutputExists(BeamloopError):
     """The output is already there; beamloop never overwrites a run."""
 
 
+class StorageFailed(BeamloopError):
+    """A disk is full, gone or read-only, so that something could not be kept."""
+
+
 class InstrumentUnreachable(BeamloopError):
     """No answer came from an instrument within the stated time."""
 
@@ -80,6 +84,10 @@ class DriverFailed(BeamloopError):
 
 class DriverSilent(DriverFailed):
     """The driver did not answer in time; whether it did what was asked is not known."""
+
+
+class Interrupted(BeamloopError):
+    """A command was begun and its outcome is not known: the server or driver died on it."""
 
 
 class ProtocolMismatch(BeamloopError):
