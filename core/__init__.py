@@ -24,6 +24,7 @@ from .errors import NotEnoughData as NotEnoughData
 from .errors import NothingToResume as NothingToResume
 from .errors import NotInstalled as NotInstalled
 from .errors import NotRecorded as NotRecorded
+from .errors import NotRunning as NotRunning
 from .errors import OutputExists as OutputExists
 from .errors import OutputUnwritable as OutputUnwritable
 from .errors import PlanInvalid as PlanInvalid

@@ -78,6 +78,10 @@ class NothingToResume(BeamloopError):
     """A run came to its end; there is nothing left to go on with."""
 
 
+class NotRunning(BeamloopError):
+    """A run was to be looked at or ended while it runs, and no process works on it."""
+
+
 class OutputUnwritable(BeamloopError):
     """An output cannot be written: its folder is missing or read-only, or the disk is full."""
 

@@ -22,6 +22,7 @@ from ..core import (
     BeamBlanked,
     BeamloopError,
     ChannelClosed,
+    DriverFailed,
     FrameBatch,
     GuardReport,
     InstrumentState,
@@ -232,7 +233,7 @@ class Measuring:
         return NoValue(declined, self._clock())
 
     def _cut_off(self, order: Commanded, error: BeamloopError) -> events.Interrupted:
-        """Return what is known of a measurement that was cut off: its cost is what its end told, or the most it can be."""
+        """Return what is known of a measurement that was cut off; it cost what its end told, or the most it can."""
         end = None if self._incoming is None else self._incoming.end
         electrons, duration_s = (
             (end.electrons, end.duration_s)

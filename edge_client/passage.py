@@ -147,8 +147,8 @@ def _policy(experiment: Experiment, pool: Pool, scene: Scene) -> Policy:
         scene.journal.write(now)
     elif (before.candidates, before.pool) != (now.candidates, now.pool):
         raise RecordingUnreadable(
-            f"the run was begun with {before.candidates} candidates (SHA-256 {before.pool:.12}), experiment and "
-            f"instrument now give {now.candidates} ({now.pool:.12}); a run goes on only on the instrument it was begun on"
+            f"the run was begun with {before.candidates} candidates (SHA-256 {before.pool:.12}), now experiment and "
+            f"instrument give {now.candidates} ({now.pool:.12}); a run goes on only where it was begun"
         )
     elif before.features != now.features:
         scene.journal.write(Noted(text="the features come out otherwise than when the run began; see its versions"))

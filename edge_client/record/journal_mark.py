@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ _LOCKED_BYTE = 1 << 30
 """Where Windows locks, far behind the text, so that everybody can read that."""
 
 _SIZE = 64
+
+GLANCE_S = 0.2
+"""Longer than anybody needs to look who holds a lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class Claim(Closing):
     def __init__(self, journal: Path) -> None:
         self._file = os.open(mark_file(journal), os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
         try:
-            _lock(self._file)
+            _lock_soon(self._file)
         except OSError as error:
             holder = os.read(self._file, _SIZE).split()[2:3]
             self.close()
@@ -100,9 +104,39 @@ class Claim(Closing):
             self._file = -1
 
 
+def _lock_soon(file: int) -> None:
+    """Take the lock, giving way to somebody who only looks who holds it."""
+    until_s = time.monotonic() + GLANCE_S
+    while True:
+        try:
+            _lock(file)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES) or time.monotonic() > until_s:
+                raise
+            time.sleep(GLANCE_S / 10)
+
+
 def _lock(file: int) -> None:
     if sys.platform == "win32":
         os.lseek(file, _LOCKED_BYTE, os.SEEK_SET)
         msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
     else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def writing_process(journal: Path) -> int | None:
+    """Return the number of the process that writes a journal, 0 if it cannot be told; None if none does."""
+    try:
+        mark = os.open(mark_file(journal), os.O_RDWR | getattr(os, "O_BINARY", 0))
+    except OSError:
+        # Nobody can write where nothing can be opened for writing.
+        return None
+    try:
+        _lock(mark)
+    except OSError:
+        said = os.read(mark, _SIZE).split()
+        return int(said[2]) if len(said) > 2 else 0
+    finally:
+        os.close(mark)
+    return None

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ...core import RecordingUnreadable
@@ -72,12 +73,12 @@ def read_rows(file: Path) -> tuple[int, list[Row]]:
     if not file.is_file():
         raise RecordingUnreadable(f"no journal at {file}")
     # The mark first: what it names was committed before, so the rows must have it.
-    mark, still = mark_of(file), _is_still(file)
+    mark, still = mark_of(file), is_still(file)
     try:
         found, rows = _fetched(file, still)
         _check(file, found, rows, mark)
     except (RecordingUnreadable, sqlite3.Error) as error:
-        if still and not _is_still(file):
+        if still and not is_still(file):
             # Somebody began to write meanwhile; a file that changes is read with its log.
             return read_rows(file)
         if isinstance(error, RecordingUnreadable):
@@ -93,30 +94,33 @@ def writer_of(rows: Sequence[Row]) -> str:
     return f"beamloop {versions['beamloop']}" if "beamloop" in versions else "a newer beamloop"
 
 
-def _is_still(file: Path) -> bool:
+def is_still(file: Path) -> bool:
+    """Tell whether a journal has no write-ahead log, so that nothing is written to it now."""
     log = file.with_name(f"{file.name}-wal")
     return not log.exists() or log.stat().st_size == 0
 
 
 def _fetched(file: Path, still: bool) -> tuple[int, list[Row]]:
-    uri = f"{file.resolve().as_uri()}?mode=ro{'&immutable=1' if still else ''}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
-    try:
+    with reading(file, still) as connection:
         # One transaction, so that both answers come from the same moment.
         connection.execute("BEGIN")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found == 0:
             raise RecordingUnreadable(f"{file} holds nothing: the run died while it was made, or it is no journal")
-        rows = connection.execute(
-            "SELECT seq, time_s, kind, version, data, checksum FROM events ORDER BY seq"
-        ).fetchall()
-    finally:
-        connection.close()
+        rows = connection.execute(_SELECT).fetchall()
     if found not in READ:
         raise RecordingUnreadable(
             f"{file} has journal format {found}; this beamloop reads {READ[0]} to {READ[-1]}: install {writer_of(rows)}"
         )
     return found, rows
+
+
+@contextmanager
+def reading(file: Path, still: bool) -> Iterator[sqlite3.Connection]:
+    """Give a connection for reading; `still` if nothing is written to the file meanwhile."""
+    uri = f"{file.resolve().as_uri()}?mode=ro{'&immutable=1' if still else ''}"
+    with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+        yield connection
 
 
 def _check(file: Path, found: int, rows: Sequence[Row], mark: Mark | None) -> None:
