@@ -45,7 +45,7 @@ def run(
     """
     asked, text = read_experiment(experiment)
     asked = asked.changed(seed, points)
-    where = instrument or asked.instrument or f"localhost:{PORT}"
+    where = _spelt_out(instrument or asked.instrument or f"localhost:{PORT}")
     request = RunRequest(asked, text, where, output, arm)
     with _instrument(where) as connected:
         console = Console(stderr=as_json, quiet=as_json)
@@ -54,6 +54,14 @@ def run(
     _tell(finished, as_json)
     if finished.ended.outcome == "failed":
         raise typer.Exit(1)
+
+
+def _spelt_out(where: str) -> str:
+    """Return where to run with whole paths, so that the journal can say it to somebody in another folder."""
+    kind, colon, file = where.partition("replay:")
+    if colon and not kind:
+        return f"replay:{Path(file).absolute()}"
+    return str(Path(where).absolute()) if where.endswith(".toml") else where
 
 
 @contextmanager
