@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from ...core import OutputExists, OutputUnwritable
 from ..record.journal import read
@@ -41,9 +42,11 @@ def show(
     for named in runs:
         folder = find_run(named, parent)
         page = _place(folder, output, several=len(runs) > 1)
-        story = story_of(read(folder.journal))
-        seen = seen_in(folder.run_file, story)
-        _write(page, report(story, seen))
+        # Rebuilding a belief that is not in the file can take a while.
+        with Console(stderr=True, quiet=as_json).status(f"reading {folder.path.name}"):
+            story = story_of(read(folder.journal))
+            seen = seen_in(folder.run_file, story)
+            _write(page, report(story, seen))
         _tell(folder, page, story, seen, as_json)
         if open_it:
             webbrowser.open(page.absolute().as_uri())

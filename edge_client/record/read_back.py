@@ -21,6 +21,9 @@ from .checksum import digest
 from .found import Found, found_in
 from .story import Seen, Story
 
+MOST_REBUILT = 1000
+"""A belief after more measurements is not rebuilt: learning anew takes a Gaussian process too long for a report."""
+
 
 def seen_in(run_file: Path, story: Story) -> Seen:
     """Return what a run saw, as far as its run file and journal still tell.
@@ -79,6 +82,11 @@ def _rebuilt(story: Story, pool: Pool) -> tuple[Prediction | None, str]:
     choice = story.experiment.policy
     if digest(pool.positions) != story.installed.pool:
         return None, "no map of the belief: it cannot be rebuilt over other candidates"
+    if len(story.measurements) > MOST_REBUILT:
+        return None, (
+            f"no map of the belief: rebuilding it from {len(story.measurements)} measurements would take too long "
+            f"(the most is {MOST_REBUILT})"
+        )
     try:
         policy: Policy = made(POLICIES, choice.name, choice.settings, "[policy.settings]", pool, story.opened.seed)
         for measurement in story.measurements:

@@ -4,35 +4,51 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...core import InstrumentInfo, Measurement
 from ..record.story import Seen, Story
-from .figures import Length
+from .wording import in_units, place, plus_minus, with_error
 
 
 def answer(story: Story, seen: Seen) -> str:
-    """Return what was found, as sentences: the best place, then the map."""
-    best = story.best
+    """Return what was found, as sentences: the best place, what is believed of it, and the map."""
+    best, target = story.best, story.experiment.target
     if best is None:
         return "Nothing was measured, so there is no answer."
-    target, info = story.experiment.target, story.described.info
-    words = [f"The largest {target.name} measured is {with_error(best, target.units)}, at y, x = {place(best, info)}."]
-    if seen.belief is None:
-        return words[0]
-    mean, std = seen.belief.mean, seen.belief.std
-    here, top = best.candidate, int(np.nanargmax(mean))
-    believed = f"the model believes {plus_minus(mean[here], std[here], target.units)} there"
-    if top == here:
-        words.append(f"With all measurements {believed}, and less everywhere else.")
-    else:
-        elsewhere = place(seen.pool.positions[top], info)
-        words.append(
-            f"With all measurements {believed}; it expects most, {plus_minus(mean[top], std[top], target.units)}, "
-            f"at y, x = {elsewhere}."
-        )
-    spread = f"{np.nanmin(mean):.4g} to {in_units(np.nanmax(mean), target.units)}"
-    doubt = in_units(np.nanmedian(std), target.units, digits=2)
-    words.append(f"Over all {len(seen.pool)} places it runs from {spread}, known to ± {doubt} (median).")
+    there = place(best.position, story.described.info)
+    words = [f"The largest {target.name} measured is {with_error(best, target.units)}, at y, x = {there}."]
+    if seen.belief is not None:
+        words += _believed(story, seen, best.candidate)
+    if seen.truth is not None:
+        words.append(_true(story, seen, best.candidate))
     return " ".join(words)
+
+
+def _believed(story: Story, seen: Seen, best: int) -> list[str]:
+    assert seen.belief is not None
+    mean, std, units = seen.belief.mean, seen.belief.std, story.experiment.target.units
+    if not (np.isfinite(mean).all() and np.isfinite(std).all()):
+        return ["The model's belief is not finite everywhere."]
+    top = int(np.argmax(mean))
+    here = f"After all measurements the model believes {plus_minus(mean[best], std[best], units)} there"
+    if top == best:
+        here += ", and less everywhere else."
+    else:
+        where = place(seen.pool.positions[top], story.described.info)
+        here += f"; it expects the most at y, x = {where}: {plus_minus(mean[top], std[top], units)}."
+    span = f"{mean.min():.4g} to {in_units(mean.max(), units)}"
+    return [here, f"Over all {len(mean)} places its map runs from {span}, known to ± {np.median(std):.2g} (median)."]
+
+
+def _true(story: Story, seen: Seen, best: int) -> str:
+    """Say what is true at the best place, and how many places that were not measured are better."""
+    assert seen.truth is not None
+    value = in_units(seen.truth[best], story.experiment.target.units)
+    reached = np.nanmax(seen.truth[[m.candidate for m in story.measurements]])
+    better = int((seen.truth > reached).sum())
+    if not better:
+        return f"The true value there is {value}; no place is better than those that were measured."
+    return (
+        f"The true value there is {value}; {better} of {len(seen.truth)} places are better than any that was measured."
+    )
 
 
 def outcome_of(story: Story) -> tuple[str, str]:
@@ -40,32 +56,3 @@ def outcome_of(story: Story) -> tuple[str, str]:
     if story.ended is None:
         return "interrupted", "the journal tells of no end: the run was cut off, or is still under way"
     return story.ended.outcome, story.ended.reason
-
-
-def place(where: Measurement | np.ndarray | tuple[float, float], info: InstrumentInfo) -> str:
-    """Return `y, x` in units that fit the field of view."""
-    length = Length.fitting(max(info.field.height_m, info.field.width_m))
-    position = where.position if isinstance(where, Measurement) else where
-    y, x = (coordinate * length.per_metre for coordinate in position)
-    return f"{y:.4g}, {x:.4g} {length.unit}"
-
-
-def with_error(measurement: Measurement, units: str) -> str:
-    """Return a measured value with its standard error, where that is known."""
-    if measurement.std is None:
-        return in_units(measurement.value, units)
-    return plus_minus(measurement.value, measurement.std, units)
-
-
-def plus_minus(value: float, std: float, units: str) -> str:
-    """Return a value with its standard deviation.
-
-    >>> plus_minus(1234.5, 12.0, "counts"), plus_minus(0.5, 0.01, "")
-    ('1234 ± 12 counts', '0.5 ± 0.01')
-    """
-    return f"{value:.4g} ± {in_units(std, units, digits=2)}"
-
-
-def in_units(value: float, units: str, digits: int = 4) -> str:
-    """Return a value with its units, if it has any."""
-    return f"{value:.{digits}g} {units}".strip()
