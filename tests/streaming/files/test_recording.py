@@ -268,12 +268,14 @@ def test_an_hdf5_file_without_a_main_dataset_is_refused(tmp_path: Path) -> None:
         open_recording(tmp_path / "f.h5")
 
 
-def test_a_file_of_lists_only_is_refused_and_names_them(tmp_path: Path) -> None:
+def test_a_file_of_lists_only_opens_but_has_no_grid_to_play_and_names_them(tmp_path: Path) -> None:
     index = Axis(name="index", size=4)
     with h5py.File(tmp_path / "f.h5", "w") as file:
         write_signal(file, "Channel_000", "points", Signal(np.zeros((4, 3)), (index, Axis(name="energy_loss", size=3))))
-    with pytest.raises(RecordingUnreadable, match=r"points/points \(index, energy_loss; float64\) is no grid"):
-        open_recording(tmp_path / "f.h5")
+    with open_recording(tmp_path / "f.h5") as recording:
+        assert [found.path for found in recording.beside] == ["/Measurement_000/Channel_000/points/points"]
+        with pytest.raises(RecordingUnreadable, match=r"points/points \(index, energy_loss; float64\) is no grid"):
+            _ = recording.main
 
 
 # Files that others made.
