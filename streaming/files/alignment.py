@@ -15,6 +15,7 @@ when the main grid has none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -27,9 +28,12 @@ SAME = 1e-3
 
 
 def main_of(detectors: Sequence[RecordedDetector]) -> RecordedDetector:
-    """Return the grid of spectra or frames with most positions; the first image if there are only images."""
+    """Return the grid of spectra or frames with most positions, of several the one with the largest frames.
+
+    If there are only images it is the first.
+    """
     grids = [detector for detector in detectors if detector.kind != "image"]
-    return max(grids, key=lambda detector: detector.valid.size) if grids else detectors[0]
+    return max(grids, key=lambda d: (d.valid.size, math.prod(d.frame_shape))) if grids else detectors[0]
 
 
 def field_of(detector: RecordedDetector) -> Region:
@@ -80,4 +84,4 @@ def _laid(
     else:
         each = "as many positions as" if ny == nx == 1 else f"{ny} x {nx} pixels for each position of"
         note = f"{detector.path} has {each} {main.path} and is laid over its field"
-    return replace(detector, y=y, x=x, calibrated=ruler.calibrated, notes=(note,))
+    return replace(detector, y=y, x=x, calibrated=ruler.calibrated, place=note)

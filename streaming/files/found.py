@@ -59,6 +59,10 @@ class Found:
         Which positions hold frames, in the file's order; None if all do.
     positions
         `(y, x)` in metres of each frame of a list of points, shape (n, 2); None on a grid.
+    notes
+        What its reader had to guess; one line each.
+    why
+        Why it cannot be played back, and what to do; empty where only its axes decide.
     """
 
     path: str
@@ -71,8 +75,11 @@ class Found:
     metadata: Mapping[str, object] = field(default_factory=dict)
     valid: NDArray[np.bool_] | None = None
     positions: NDArray[np.float64] | None = None
+    notes: tuple[str, ...] = ()
+    why: str = ""
 
-    def described(self) -> str:
-        """Return path, axes and type in one line."""
+    def passed_over(self) -> str:
+        """Return why it is no detector, in one line."""
         axes = ", ".join(scale.name or "unnamed" for scale in self.scales)
-        return f"{self.path} ({axes}; {self.data.dtype})"
+        why = self.why or "no grid of numbers over y and x and was passed over"
+        return f"{self.path} ({axes}; {self.data.dtype}) is {why}"

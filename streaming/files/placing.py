@@ -35,12 +35,10 @@ def placed(found: Found, file: Path, lengths: Lengths) -> RecordedDetector | Non
     None if it is no grid of numbers over y and x.
     """
     scan = scan_dimensions(found.scales)
-    if scan is None or found.data.dtype.kind not in "biuf":
+    if scan is None or found.why or found.data.dtype.kind not in "biuf":
         return None
-    notes: list[str] = []
-    y, x = (
-        _length_axis(name, None if i is None else found.scales[i], lengths, found.path, notes)
-        for name, i in zip("yx", scan, strict=True)
+    (y, y_note), (x, x_note) = (
+        _length_axis(name, None if i is None else found.scales[i], lengths) for name, i in zip("yx", scan, strict=True)
     )
     falling = (y.scale < 0, x.scale < 0)
     frame = frame_dimensions(found.scales, scan)
@@ -50,7 +48,7 @@ def placed(found: Found, file: Path, lengths: Lengths) -> RecordedDetector | Non
         x=_rising(x),
         frame_axes=_frame_axes([found.scales[i] for i in frame]),
         dtype=found.data.dtype.str,
-        quantity=found.quantity,
+        quantity=found.quantity or "intensity",
         units=_spelt(found.units),
         valid=_valid(found, scan, falling),
         simulated=bool(found.metadata.get("simulated", False)),
@@ -60,35 +58,42 @@ def placed(found: Found, file: Path, lengths: Lengths) -> RecordedDetector | Non
         dataset=found.data,
         file=file,
         calibrated=all(i is not None and _told(found.scales[i], lengths) for i in scan),
-        notes=tuple(notes),
+        notes=found.notes,
+        place=_place(found, scan, (y_note, x_note)),
     )
 
 
-def _length_axis(name: str, scale: Scale | None, lengths: Lengths, path: str, notes: list[str]) -> Axis:
-    """Return an even axis in metres, and note what had to be taken instead of what the file tells."""
+def _length_axis(name: str, scale: Scale | None, lengths: Lengths) -> tuple[Axis, str]:
+    """Return an even axis in metres, and what had to be taken instead of what the file tells."""
     if scale is None:
-        notes.append(f"{path} has no axis {name}; it counts as one position of 1 nm along {name}")
-        return Axis(name=name, quantity="length", units="m", size=1, scale=NOMINAL_M)
+        return Axis(name=name, quantity="length", units="m", size=1, scale=NOMINAL_M), "not there; one position of 1 nm"
     known = {"name": name, "quantity": "length", "units": "m", "size": len(scale.at)}
-    called = scale.name or name
+    note = ""
     units, factor = scale.si
     if units != "m" and (twin := lengths.get(_key(scale))):
-        notes.append(f"axis {called} of {path} has units {scale.units!r}; {twin.units} taken from its twin")
+        note = f"units {scale.units!r}; {twin.units} taken from its twin"
         units, factor = twin.si
     if units != "m":
-        notes.append(f"axis {called} of {path} has units {scale.units!r}, no length; 1 nm taken for each pixel")
-        return Axis(**known, scale=NOMINAL_M)
+        return Axis(**known, scale=NOMINAL_M), f"units {scale.units!r}, no length; 1 nm taken for each pixel"
     at = scale.at * factor
     axis = even_axis(known, at, (scale.step or 0.0) * factor or NOMINAL_M)
     if axis is not None:
-        return axis
+        return axis, note
     step = float(at[-1] - at[0]) / (len(at) - 1)
     if not np.isfinite(step) or step == 0:
-        notes.append(f"axis {called} of {path} does not go from one end to another; 1 nm taken for each pixel")
-        return Axis(**known, scale=NOMINAL_M)
+        return Axis(**known, scale=NOMINAL_M), "not from one end to another; 1 nm taken for each pixel"
     off = np.abs(at - (at[0] + step * np.arange(len(at)))).max() / abs(step)
-    notes.append(f"axis {called} of {path} is uneven by up to {off:.2g} of a step; its mean step is taken")
-    return Axis(**known, offset=float(at[0]), scale=step)
+    return Axis(
+        **known, offset=float(at[0]), scale=step
+    ), f"uneven by up to {off:.2g} of a step; its mean step is taken"
+
+
+def _place(found: Found, scan: tuple[int | None, int | None], notes: tuple[str, str]) -> str:
+    """Return what was taken for y and x in one line, empty if they are as the file tells them."""
+    y, x = (name if i is None else found.scales[i].name or name for name, i in zip("yx", scan, strict=True))
+    if notes[0] == notes[1] != "":
+        return f"axes {y} and {x} of {found.path}: {notes[0]}"
+    return "; ".join(f"axis {name} of {found.path}: {note}" for name, note in zip((y, x), notes, strict=True) if note)
 
 
 def _told(scale: Scale, lengths: Lengths) -> bool:

@@ -67,7 +67,9 @@ class RecordedDetector:
     calibrated
         Whether y and x are lengths that the file tells; else a pixel stands for `placing.NOMINAL_M`.
     notes
-        What was taken about y and x instead of what the file tells; one line each.
+        What its reader had to guess; one line each.
+    place
+        How y and x were found where not as the file tells them, else empty.
     """
 
     name: str
@@ -86,6 +88,7 @@ class RecordedDetector:
     file: Path
     calibrated: bool
     notes: tuple[str, ...]
+    place: str
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -50,10 +50,9 @@ class Recording(Closing):
     @property
     def notes(self) -> tuple[str, ...]:
         """What was missing or odd, and what was taken instead; one line each."""
-        passed = (
-            f"{found.described()} is no grid of numbers over y and x and was passed over" for found in self.beside
-        )
-        return (*passed, *(note for detector in self.detectors for note in detector.notes))
+        passed = (each.passed_over() for each in self.beside)
+        guessed = (note for detector in self.detectors for note in (*detector.notes, detector.place) if note)
+        return (*passed, *guessed)
 
     @property
     def main(self) -> RecordedDetector:

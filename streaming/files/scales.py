@@ -21,8 +21,8 @@ EVEN = 1e-3
 """Part of a step by which coordinates may miss an even axis and still make one."""
 
 _ON_THE_SPECIMEN = {
-    "y": "y", "height": "y", "scany": "y", "ry": "y",
-    "x": "x", "width": "x", "scanx": "x", "rx": "x",
+    "y": "y", "height": "y", "scany": "y",
+    "x": "x", "width": "x", "scanx": "x",
 }  # fmt: skip
 _ON_A_DETECTOR = {
     "v": "v", "ky": "v", "qy": "v", "dy": "v", "dety": "v",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..found import Found
 from ..nsid import LONG, POSITIONS, VALID, group_of
 from ..scales import Scale, bare_scale
-from .hdf5 import attribute, plain, text_of, tree
+from .facts import attribute, plain, text_of, tree
 
 MAIN = ("quantity", "units", "data_type")
 """Attributes by which a main dataset is known."""

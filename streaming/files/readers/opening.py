@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,27 @@ import hdf5plugin  # noqa: F401 -- registers the decompressor of Bitshuffle with
 from ....core.closing import Closing
 from ....core.errors import RecordingUnreadable
 from ..found import Found
+from .ebsd import ang, edax
+from .emd import emd
+from .hyperspy import hyperspy
 from .nsid import MAIN, nsid
+from .raw import npy, npz
+from .usid import usid
 from .vendor import vendor
 
-_FAMILIES: tuple[Callable[[h5py.File], list[Found]], ...] = (nsid,)
+_FAMILIES: tuple[Callable[[h5py.File], list[Found]], ...] = (nsid, usid, hyperspy, emd, edax)
 """In this order, so that a file that can be seen in several ways is read in the one that tells most."""
 
+_BY_ENDING: dict[str, Callable[[Path], list[Found]]] = {".npy": npy, ".npz": npz, ".ang": ang}
+_VENDORS_HDF5 = (".emd", ".nxs")
+"""HDF5 files that rosettasciio knows by their ending: FEI's Velox, NeXus."""
+
+_NO_FAMILY = (
+    f"none of its datasets has the NSID attributes {', '.join(MAIN)}, and it is laid out neither as USID, HyperSpy, "
+    "EMD nor EDAX files are"
+)
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_HDF5_ENDINGS = (".h5", ".hf5", ".hdf5", ".hspy", ".nxs")
+_HDF5_ENDINGS = (".h5", ".hf5", ".hdf5", ".hspy", ".emd", ".nxs")
 
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError)
 """What h5py raises on files that are cut off or overwritten."""
@@ -63,7 +77,16 @@ def read(path: Path) -> Opened:
         start = raw.read(8)
     if start == _HDF5 or path.suffix.lower() in _HDF5_ENDINGS:
         return _read_hdf5(path, start)
-    return Opened(vendor(path), f"{path.suffix} holds no dataset")
+    if path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
+        raise RecordingUnreadable(_archived(path))
+    return Opened(_BY_ENDING.get(path.suffix.lower(), vendor)(path), "its reader finds no dataset in it")
+
+
+def _archived(path: Path) -> str:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return f"{path} is an archive; unpack it and open a file of it: {', '.join(names[:2])}{more}"
 
 
 def _read_hdf5(path: Path, start: bytes) -> Opened:
@@ -76,7 +99,10 @@ def _read_hdf5(path: Path, start: bytes) -> Opened:
     except _DAMAGE as error:
         file.close()
         raise RecordingUnreadable(f"{path} is corrupt: HDF5 says {_one_line(error)}") from None
-    return Opened(found, f"none of its datasets has the NSID attributes {', '.join(MAIN)}", file)
+    if not found and path.suffix.lower() in _VENDORS_HDF5:
+        file.close()
+        return Opened(vendor(path), "its reader finds no dataset in it")
+    return Opened(found, _NO_FAMILY, file)
 
 
 def _why_closed(path: Path, start: bytes, error: OSError) -> str:

@@ -134,8 +134,8 @@ def test_a_length_without_units_is_taken_from_a_twin_axis(tmp_path: Path) -> Non
         assert [d.name for d in recording.detectors] == ["height", "phase_retrace"]
         phase = recording.detector("phase_retrace")
         assert (phase.shape, phase.x.scale, phase.x.units) == ((5, 4), pytest.approx(2e-9), "m")
-        assert len(recording.notes) == 2
-        assert "'deg'; nm taken from its twin" in recording.notes[0]
+        assert len(recording.notes) == 1
+        assert "axes y and x of /Channel_1/thing_1/thing: units 'deg'; nm taken from its twin" in recording.notes[0]
 
 
 @pytest.mark.parametrize("units", ["", "px", "V"])
@@ -315,7 +315,7 @@ def test_the_four_images_of_pto_share_one_field_of_view(recorded: Path) -> None:
         assert [d.name for d in recording.detectors] == names
         assert {(d.shape, d.y.scale, d.x.units) for d in recording.detectors} == {((256, 256), 1e-6 / 255, "m")}
         assert recording.main.name == "height_retrace"
-        assert len(recording.notes) == 2
+        assert len(recording.notes) == 1
 
 
 def test_the_lattice_image_of_strontium_titanate_is_an_image_in_metres(recorded: Path) -> None:

@@ -82,7 +82,7 @@ def test_in_one_file_an_image_that_starts_at_the_same_coordinate_shares_the_fiel
     with open_recording(path) as recording:
         haadf = recording.detector("haadf")
         assert haadf.y.offset == pytest.approx(-0.5e-9 + 0.125e-9)
-        assert haadf.notes
+        assert "4 x 4 pixels for each position" in haadf.place
 
 
 def test_in_one_file_an_image_with_its_own_place_keeps_it(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""HDF5 as h5py gives it, turned into plain values: attributes, facts, axes."""
+"""Facts that files tell, as plain Python values: attributes, nested groups, numbers of numpy."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import h5py
@@ -9,7 +10,7 @@ import numpy as np
 
 
 def text_of(value: object) -> str:
-    """Return an HDF5 attribute or scalar dataset as text; a list of one counts as its element."""
+    """Return an HDF5 attribute or small dataset as text; a list of one counts as its element."""
     if isinstance(value, h5py.Dataset):
         value = value[()]
     if isinstance(value, np.ndarray) and value.size == 1:
@@ -30,8 +31,14 @@ def tree(group: object) -> dict[str, Any]:
     return facts | {key: tree(item) for key, item in group.items() if isinstance(item, h5py.Group)}
 
 
-def plain(value: object) -> object:
-    """Return numpy's numbers and arrays as Python's."""
+def plain(value: Any) -> Any:
+    """Return numpy's numbers and arrays, and what is nested in mappings, as Python's own types."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, np.ndarray):
-        return value.tolist()
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
     return value.item() if isinstance(value, np.generic) else value
