@@ -23,7 +23,7 @@ def run(
     instrument: Annotated[
         str | None,
         typer.Option(
-            help="HOST[:PORT], 'simulator', 'replay:FILE' or a server configuration; the file's own if not given."
+            help="HOST[:PORT], 'simulator', 'replay:FILE[+FILE]' or a server configuration; the file's if not given."
         ),
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder in which the run folder is made.")] = Path(
