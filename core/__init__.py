@@ -28,6 +28,7 @@ from .errors import ProtocolMismatch as ProtocolMismatch
 from .errors import RecordingUnreadable as RecordingUnreadable
 from .errors import ScanIncomplete as ScanIncomplete
 from .errors import SettingsInvalid as SettingsInvalid
+from .errors import StorageFailed as StorageFailed
 from .errors import UnknownName as UnknownName
 from .errors import ValueUnusable as ValueUnusable
 from .errors import WireInvalid as WireInvalid
