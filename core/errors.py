@@ -70,6 +70,10 @@ class RecordingUnreadable(BeamloopError):
     """A file is missing, truncated, corrupt or of a kind that cannot be replayed."""
 
 
+class StorageFailed(BeamloopError):
+    """A disk is full, gone or read-only, so that something could not be kept."""
+
+
 class OutputExists(BeamloopError):
     """The output is already there; beamloop never overwrites a run."""
 
