@@ -4,6 +4,7 @@
     positions         (y, x) of each, in nm
     measurement_ids   which measurement it is, and
     scan_ids          the scan that gave it
+    costs             electrons on the specimen and instrument seconds of that scan
     checksums         CRC-32 of all of these together
     valid             1 where a row was stored
 
@@ -25,11 +26,11 @@ from ...core import Axis, RecordingUnreadable, Scan
 from ...streaming.files.compression import chunk_of_frames, filters
 from ...streaming.files.facts import facts_of, part_of
 from ...streaming.files.nsid import MEASUREMENT, POSITIONS, VALID, create_main, group_of
-from ...streaming.files.scales import scales_of
+from ...streaming.files.readers.nsid import scales_of
 from .disk import reading
 
 NAME, CHANNEL = "measured", "Channel_001"
-MEASUREMENT_IDS, SCAN_IDS, CHECKSUMS = "measurement_ids", "scan_ids", "checksums"
+MEASUREMENT_IDS, SCAN_IDS, COSTS, CHECKSUMS = "measurement_ids", "scan_ids", "costs", "checksums"
 ID_BYTES = 128
 """Longest id, in UTF-8."""
 
@@ -37,6 +38,7 @@ ID_BYTES = 128
 _COLUMNS: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
     MEASUREMENT_IDS: (h5py.string_dtype("utf-8", ID_BYTES), ()),
     SCAN_IDS: (h5py.string_dtype("utf-8", ID_BYTES), ()),
+    COSTS: (np.dtype(np.float64), (2,)),
     CHECKSUMS: (np.dtype(np.uint32), ()),
     VALID: (np.dtype(np.uint8), ()),
 }
@@ -58,6 +60,8 @@ class StoredRows:
         Whether ids and checksums were kept, as run file format 2 does; else the ids are empty.
     measurement_ids, scan_ids
         Which measurement each row is, and which scan gave it.
+    costs
+        Electrons and instrument seconds of each, shape (count, 2).
 
     Raises
     ------
@@ -71,6 +75,9 @@ class StoredRows:
         self.count = _counted(cast(h5py.Dataset, group[VALID]))
         self.has_ids = CHECKSUMS in group
         self.measurement_ids, self.scan_ids = (_texts(group, name, self.count) for name in (MEASUREMENT_IDS, SCAN_IDS))
+        self.costs: NDArray[np.float64] = (
+            cast(h5py.Dataset, group[COSTS])[: self.count] if self.has_ids else np.zeros((self.count, 2))
+        )
         self.checksums: list[int] = cast(h5py.Dataset, group[CHECKSUMS])[: self.count].tolist() if self.has_ids else []
         self._positions = cast(h5py.Dataset, group[POSITIONS])
 
@@ -99,7 +106,7 @@ class StoredRows:
             position, frame = self._positions[row], self.main[row]
         frame = np.asarray(frame, self.main.dtype)
         if self.has_ids and self.checksums[row] != checksum(
-            self.measurement_ids[row], self.scan_ids[row], position, frame
+            self.measurement_ids[row], self.scan_ids[row], self.costs[row], position, frame
         ):
             raise RecordingUnreadable(f"{what} is damaged: it fails its checksum")
         return position, frame
@@ -180,18 +187,20 @@ def index_of(rows: int) -> Axis:
     return Axis(name="index", size=rows)
 
 
-def checksum(measurement_id: str, scan_id: str, position: NDArray[np.float64], frame: NDArray) -> int:
-    """Return the CRC-32 of one row; `position` is (y, x) in nm."""
-    names = f"{measurement_id}|{scan_id}|".encode() + position.tobytes()
+def checksum(
+    measurement_id: str, scan_id: str, cost: NDArray[np.float64], position: NDArray[np.float64], frame: NDArray
+) -> int:
+    """Return the CRC-32 of one row; `position` is (y, x) in nm, `cost` electrons and instrument seconds."""
+    names = f"{measurement_id}|{scan_id}|".encode() + cost.tobytes() + position.tobytes()
     return zlib.crc32(np.ascontiguousarray(frame).tobytes(), zlib.crc32(names))
 
 
 def _columns(rows: StoredRows, kept: Sequence[int]) -> dict[str, NDArray]:
     """Return what is kept beside frames and positions, for these rows."""
-    found: dict[str, Sequence[object]] = {VALID: [1] * rows.count}
+    found: dict[str, Sequence[object] | NDArray] = {VALID: [1] * rows.count}
     if rows.has_ids:
         ids = ([name.encode() for name in names] for names in (rows.measurement_ids, rows.scan_ids))
-        found |= {MEASUREMENT_IDS: next(ids), SCAN_IDS: next(ids), CHECKSUMS: rows.checksums}
+        found |= {MEASUREMENT_IDS: next(ids), SCAN_IDS: next(ids), COSTS: rows.costs, CHECKSUMS: rows.checksums}
     return {name: np.array([values[row] for row in kept], _COLUMNS[name][0]) for name, values in found.items()}
 
 

@@ -21,10 +21,11 @@ from typing import Self
 import h5py
 import numpy as np
 
-from ...core import Axis, FrameBatch, Measurement, OutputExists, RecordingUnreadable, Scan, Signal
+from ...core import Axis, FrameBatch, Measurement, OutputExists, RecordingUnreadable, Scan, ScanEnd, Signal
 from ...core.closing import Closing
 from . import disk
 from .growing_rows import GrowingRows
+from .growing_rows import StoredRow as StoredRow
 from .journal import Entry
 from .rows import StoredRows, copy_rows, lay_out, rows_of, write_finished
 from .run_contents import Contents, contents_of, write_contents
@@ -114,8 +115,10 @@ class RunFile(Closing):
         """Return the first picture; None if there is none."""
         return self._contents.overview
 
-    def add(self, scan: Scan, batches: Iterable[FrameBatch]) -> int:
+    def add(self, scan: Scan, batches: Iterable[FrameBatch], end: ScanEnd | None = None) -> int:
         """Write the frame of one measurement and return its row; it is stored when this returns.
+
+        `end` tells what it cost.
 
         Raises
         ------
@@ -127,7 +130,18 @@ class RunFile(Closing):
         if self._rows is None or self._rows.count == self._rows.capacity:
             self._build("laid out for frames", scan)
         assert self._rows is not None
-        return self._rows.add(scan, list(batches)[-1])
+        return self._rows.add(scan, list(batches)[-1], end)
+
+    def stored(self, measurement_id: str) -> StoredRow | None:
+        """Return what is kept of a measurement; None if it has no row.
+
+        Raises
+        ------
+        RecordingUnreadable
+            If the file is damaged there.
+        """
+        row = self.rows().get(measurement_id)
+        return None if self._rows is None or row is None else self._rows.stored(row)
 
     def rows(self) -> dict[str, int]:
         """Return the row of each measurement, by its id; of one that came twice, the last."""

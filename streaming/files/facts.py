@@ -10,7 +10,8 @@ import numpy as np
 
 from ...core.signal import Signal
 from .nsid import LONG, VALID, group_of
-from .scales import scales_of, text_of
+from .readers.facts import text_of
+from .readers.nsid import scales_of
 
 
 def stored_signal(dataset: h5py.Dataset) -> Signal:
