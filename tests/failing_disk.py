@@ -133,11 +133,11 @@ class Disk(apsw.VFS):
         self._held.setdefault(name, []).append(Held())
         self._gone.discard(name)
 
-    def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
+    def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
         """Open a real file, watched."""
         return _File(self, name, flags)
 
-    def xDelete(self, name: str, syncdir: bool) -> None:  # noqa: N802
+    def xDelete(self, name: str, syncdir: bool) -> None:
         """Delete a file; without a sync of the folder the disk may still have it."""
         self.called()
         super().xDelete(name, syncdir)
@@ -191,7 +191,7 @@ class _File(apsw.VFSFile):
     def _held(self) -> Held:
         return self._disk.held(self._path.name)
 
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
+    def xWrite(self, data: bytes, offset: int) -> None:
         try:
             self._disk.called()
         except apsw.Error:
@@ -204,16 +204,16 @@ class _File(apsw.VFSFile):
         self._held.since.append((offset, bytes(data)))
         super().xWrite(data, offset)
 
-    def xTruncate(self, size: int) -> None:  # noqa: N802
+    def xTruncate(self, size: int) -> None:
         self._disk.called()
         self._held.since.append(size)
         super().xTruncate(size)
 
-    def xSync(self, flags: int) -> None:  # noqa: N802
+    def xSync(self, flags: int) -> None:
         self._disk.sync(self._path.name)
         self._held.named |= self._names_itself
 
-    def xSectorSize(self) -> int:  # noqa: N802
+    def xSectorSize(self) -> int:
         return SECTOR
 
 

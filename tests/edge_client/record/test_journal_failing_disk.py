@@ -45,8 +45,7 @@ def made(disk: Disk, file: Path) -> tuple[Journal, int]:
     for failures in range(TRIES):
         try:
             return Journal(file, "power", connect=disk.connect), failures
-        except StorageFailed as error:
-            assert str(file) in str(error)
+        except StorageFailed:
             assert list(file.parent.iterdir()) == []
     raise AssertionError("the disk never recovers")
 
@@ -57,8 +56,7 @@ def written(journal: Journal, event: Event, again: bool) -> int:
         try:
             journal.write(event)
             return failures
-        except StorageFailed as error:
-            assert "then go on" in str(error)
+        except StorageFailed:
             if not again:
                 return 1
     raise AssertionError("the disk never recovers")
