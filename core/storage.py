@@ -63,9 +63,12 @@ def make_durable(rows: sqlite3.Connection, file: Path, durability: Durability) -
     # The change to logging itself must last: EXTRA also syncs the name of the rollback journal away.
     rows.execute("PRAGMA synchronous = EXTRA")
     mode = rows.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-    if mode != "wal":
+    # SQLite says "wal" even when a sync failed and nothing was changed; -1 pages of log tell.
+    pages = rows.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+    if mode != "wal" or pages < 0:
         raise StorageFailed(
-            f"{file}: its disk cannot do write-ahead logging (SQLite stays with {mode!r}); use a local disk"
+            f"{file}: its disk does no write-ahead logging (SQLite says {mode!r}): if it is full or failing, mend that "
+            "and try again, otherwise use a local disk"
         )
     rows.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
     # Where a plain sync stops at the drive's own cache (macOS), ask for more; elsewhere it changes nothing.
