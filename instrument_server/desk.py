@@ -212,7 +212,7 @@ class Desk:
         if stored is not None:
             return stored
         if request.verb in COMMANDS:
-            self._answers.begin(request.request_id) if hasattr(self._answers, "begin") else None
+            self._answers.begin(request.request_id)
         reply = self._attempt(request)
         if request.verb in COMMANDS:
             self._answers.store(request.request_id, reply)
