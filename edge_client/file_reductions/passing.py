@@ -1,6 +1,6 @@
 """One pass over a recorded detector for several reductions, a batch at a time.
 
-Memory holds one batch and the results, however long the file is.
+Memory holds one block of frames and the results, however long the file is.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...core import FrameBatch, FrameShapeWrong, Reduction, Scan
 from ...core.registry import REDUCTIONS
@@ -20,7 +21,10 @@ from ..plugins import made
 from .spelling import Wanted
 
 BATCH_BYTES = 1 << 20
-"""About what is read at once."""
+"""What is reduced at once; it stays in the processor's cache."""
+
+BLOCK_BYTES = 1 << 25
+"""What is read at once. Files keep several rows together, which should not be decompressed for each row anew."""
 
 SCAN_ID = "recorded"
 
@@ -68,10 +72,17 @@ def batches(recorded: RecordedDetector) -> Iterator[FrameBatch]:
     RecordingUnreadable
         If the file is damaged.
     """
-    y, x = recorded.y.coordinates(), recorded.x.coordinates()
-    for indices in _parts(recorded):
-        rows, columns = np.divmod(indices, len(x))
-        yield FrameBatch(SCAN_ID, indices, np.column_stack([y[rows], x[columns]]), recorded.frames(indices))
+    y, x, valid = recorded.y.coordinates(), recorded.x.coordinates(), recorded.valid.ravel()
+    for first, frames in _blocks(recorded):
+        together = max(1, BATCH_BYTES // max(1, frame_bytes(recorded)))
+        for start in range(0, len(frames), together):
+            part = frames[start : start + together]
+            indices = np.arange(first + start, first + start + len(part), dtype=np.int64)
+            here = valid[indices]
+            rows, columns = np.divmod(indices[here], len(x))
+            part = part if here.all() else part[here]
+            if len(part):
+                yield FrameBatch(SCAN_ID, indices[here], np.column_stack([y[rows], x[columns]]), part)
 
 
 def frame_bytes(recorded: RecordedDetector) -> int:
@@ -79,18 +90,20 @@ def frame_bytes(recorded: RecordedDetector) -> int:
     return math.prod(recorded.frame_shape) * np.dtype(recorded.dtype).itemsize
 
 
-def _parts(recorded: RecordedDetector) -> Iterator[np.ndarray]:
-    together = max(1, BATCH_BYTES // max(1, frame_bytes(recorded)))
-    ny, nx = recorded.shape
-    # Whole rows where they fit, since a row is what files keep together.
-    together = together // nx * nx if together >= nx else together
-    length = nx if together < nx else together
-    for start in range(0, ny * nx, length):
-        for first in range(start, min(start + length, ny * nx), together):
-            indices = np.arange(first, min(first + together, start + length, ny * nx), dtype=np.int64)
-            recorded_here = indices[recorded.valid.ravel()[indices]]
-            if len(recorded_here):
-                yield recorded_here
+def _blocks(recorded: RecordedDetector) -> Iterator[tuple[int, NDArray]]:
+    """Yield frames as a file gives them best, `BLOCK_BYTES` at most, each with the index of its first."""
+    (ny, nx), size = recorded.shape, max(1, frame_bytes(recorded))
+    height = BLOCK_BYTES // (nx * size)
+    if height:
+        for row in range(0, ny, height):
+            block = recorded.rows(row, min(row + height, ny))
+            yield row * nx, block.reshape(-1, *recorded.frame_shape)
+        return
+    together = max(1, BLOCK_BYTES // size)
+    for row in range(ny):
+        for column in range(0, nx, together):
+            indices = row * nx + np.arange(column, min(column + together, nx), dtype=np.int64)
+            yield int(indices[0]), recorded.frames(indices)
 
 
 def _fitting(one: Wanted, scan: Scan) -> Reduction:

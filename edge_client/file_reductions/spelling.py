@@ -170,7 +170,7 @@ def _factor(units: str, axis: Axis, words: str, instead: str) -> float:
     if symbol != axis.units:
         own = carried.units or "no units"
         raise SettingsInvalid(
-            f"{words}: units {units!r} do not fit axis {axis.name}, which has {own}; or use {instead}"
+            f"{words}: units {units!r} do not fit axis {axis.name}, which has {own}; {instead} always fits"
         )
     return factor
 
