@@ -15,11 +15,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, 
 
 from ...core import Axis, SettingsInvalid, Signal
 from ...core.registry import REDUCTIONS, known
-from ...streaming.files import RecordedDetector, Recording, customary, open_recording
+from ...streaming.files import RecordedDetector, Recording, open_recording
 from ...streaming.reduce import Reducing
 from ..file_reductions.output import Source, kept, refuse_existing, write_results
 from ..file_reductions.passing import batches, begin, frame_bytes, numbered
-from ..file_reductions.picture import results_figure, save
+from ..file_reductions.picture import results_figure, save, shown_units
 from ..file_reductions.spelling import Wanted, any_reduction, centre_of_mass, spectrum_window, virtual_detector
 
 
@@ -113,9 +113,9 @@ def _nothing_asked(recording: Recording) -> str:
 
 
 def _axis(axis: Axis) -> str:
-    carried = customary(axis)
-    first, last = carried.coordinates()[[0, -1]]
-    return f"{axis.size} {axis.name} from {first:.4g} to {last:.4g} {carried.units or 'px'}"
+    shown = shown_units(axis)
+    first, last = axis.coordinates()[[0, -1]] * shown.per_metre
+    return f"{axis.size} {axis.name} from {first:.4g} to {last:.4g} {shown.unit or 'px'}"
 
 
 def _pass(recorded: RecordedDetector, reducing: Reducing, console: Console) -> float:

@@ -22,7 +22,7 @@ MOST_PANELS = 24
 COLUMNS = 3
 
 DECADES = 1e-5
-"""The darkest shade of a pattern, as a part of its brightest pixel."""
+"""The darkest shade of a pattern, as a part of its brightest pixel, if it has such dim ones."""
 
 
 def results_figure(title: str, results: Mapping[str, Signal]) -> Figure | None:
@@ -73,7 +73,7 @@ def _wide(signal: Signal) -> tuple[Axis, ...]:
 
 def _line(figure: Figure, axes: Axes, signal: Signal) -> None:
     (axis,) = _wide(signal)
-    unit = _units(axis)
+    unit = shown_units(axis)
     axes.plot(axis.coordinates() * unit.per_metre, signal.data.ravel(), color=BLUE, linewidth=1.1)
     axes.set_xlabel(_label(axis.name.replace("_", " "), unit.unit))
     axes.set_ylabel(_label(signal.quantity, signal.units))
@@ -85,10 +85,10 @@ def _image(figure: Figure, axes: Axes, signal: Signal) -> None:
     data = np.asarray(signal.data, dtype=np.float64).reshape(rows.size, columns.size)
     if signal.valid is not None:
         data = np.where(signal.valid.reshape(data.shape), data, np.nan)
-    colours, norm = _shades(data, on_specimen=columns.units == "m")
+    colours, norm = _shades(data, on_specimen=(rows.name, columns.name) == ("y", "x"))
     image = axes.imshow(data, cmap=colours, norm=norm, extent=_extent(rows, columns), interpolation="nearest")
-    axes.set_xlabel(_label(columns.name, _units(columns).unit))
-    axes.set_ylabel(_label(rows.name, _units(rows).unit))
+    axes.set_xlabel(_label(columns.name, shown_units(columns).unit))
+    axes.set_ylabel(_label(rows.name, shown_units(rows).unit))
     figure.colorbar(image, ax=axes, label=_label(signal.quantity, signal.units), shrink=0.85)
 
 
@@ -99,7 +99,8 @@ def _shades(data: np.ndarray, *, on_specimen: bool) -> tuple[str, Normalize]:
         return VALUES, Normalize(0.0, 1.0)
     most = float(finite.max())
     if not on_specimen and most > 0:
-        return PICTURE, LogNorm(most * DECADES, most, clip=True)
+        dimmest = float(np.percentile(finite[finite > 0], 0.5))
+        return PICTURE, LogNorm(min(max(most * DECADES, dimmest), most / 2), most, clip=True)
     # Single extreme pixels must not take the colours from all others.
     low, high = (float(edge) for edge in np.percentile(finite, [0.2, 99.8]))
     if on_specimen and low < 0 < high:
@@ -110,14 +111,14 @@ def _shades(data: np.ndarray, *, on_specimen: bool) -> tuple[str, Normalize]:
 def _extent(rows: Axis, columns: Axis) -> tuple[float, float, float, float]:
     ends = []
     for axis in (columns, rows):
-        at = axis.coordinates() * _units(axis).per_metre
+        at = axis.coordinates() * shown_units(axis).per_metre
         half = abs(float(at[1] - at[0])) / 2
         ends.append((float(at[0]) - half, float(at[-1]) + half))
     (left, right), (top, bottom) = ends
     return left, right, bottom, top
 
 
-def _units(axis: Axis) -> Length:
+def shown_units(axis: Axis) -> Length:
     """Return the units in which an axis is drawn, and the factor to them."""
     if axis.units == "m":
         return Length.fitting(float(np.ptp(axis.coordinates())))
