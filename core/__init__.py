@@ -16,12 +16,15 @@ from .errors import DriverFailed as DriverFailed
 from .errors import DriverSilent as DriverSilent
 from .errors import FrameShapeWrong as FrameShapeWrong
 from .errors import InstrumentUnreachable as InstrumentUnreachable
+from .errors import Interrupted as Interrupted
 from .errors import LeaseHeld as LeaseHeld
 from .errors import LimitRefused as LimitRefused
 from .errors import NotArmed as NotArmed
 from .errors import NotEnoughData as NotEnoughData
+from .errors import NothingToResume as NothingToResume
 from .errors import NotInstalled as NotInstalled
 from .errors import NotRecorded as NotRecorded
+from .errors import NotRunning as NotRunning
 from .errors import OutputExists as OutputExists
 from .errors import OutputUnwritable as OutputUnwritable
 from .errors import PlanInvalid as PlanInvalid
@@ -29,6 +32,7 @@ from .errors import ProtocolMismatch as ProtocolMismatch
 from .errors import RecordingUnreadable as RecordingUnreadable
 from .errors import ScanIncomplete as ScanIncomplete
 from .errors import SettingsInvalid as SettingsInvalid
+from .errors import StorageFailed as StorageFailed
 from .errors import UnknownName as UnknownName
 from .errors import ValueUnusable as ValueUnusable
 from .errors import WireInvalid as WireInvalid

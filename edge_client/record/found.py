@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ...core import Pool, Signal
 from ...streaming.files.nsid import MEASUREMENT, POSITIONS, VALID, group_of
-from ...streaming.files.scales import scales_of, text_of
+from ...streaming.files.readers.facts import text_of
+from ...streaming.files.readers.nsid import scales_of
 from .story import Story
 
 MAPS = ("predicted", "uncertainty", "truth")

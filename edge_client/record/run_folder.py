@@ -42,6 +42,12 @@ class RunFolder:
         """The experiment file as it stood."""
         return self.path / "experiment.toml"
 
+    def put_report(self, html: str) -> None:
+        """Write the report, in place of an older one; whoever has that open never sees half of the new one."""
+        beside = self.report.with_name(".report.html.part")
+        beside.write_text(html, encoding="utf-8")
+        beside.replace(self.report)
+
 
 def new_run_folder(parent: Path, name: str, started: datetime, experiment: str) -> RunFolder:
     """Make `<parent>/<date>-<time>_<name>`, put the experiment into it, and return it.
