@@ -81,7 +81,8 @@ def reduce(
         if figure is not None:
             save(figure, picture)
     drawn = picture if figure is not None else None
-    _tell(recorded, recording.notes, found, target, drawn, took_s, as_json)
+    notes = tuple(note for note in (*recorded.notes, recorded.place) if note)
+    _tell(recorded, notes, found, target, drawn, took_s, as_json)
 
 
 def _wanted(

@@ -183,3 +183,32 @@ def test_recorded_spectroscopy_is_reduced(recorded: Path, tmp_path: Path, file: 
         data = opened.main.signal().data
     window = results_in(tmp_path / "out.h5")["window"].data
     np.testing.assert_allclose(window, data[..., slice_].sum(-1), rtol=1e-9, atol=1e-12 * np.abs(data).max())
+
+
+def test_a_camera_s_own_sums_are_found_again(recorded: Path, tmp_path: Path) -> None:
+    # The program that recorded this file (fpd) stored its own sums beside the frames.
+    source = recorded / "diffraction-small" / "fpd_medipix_2x2.hdf5"
+    assert call(source, "--sum", "-o", tmp_path / "out.h5").exit_code == 0
+    with h5py.File(source) as theirs, h5py.File(tmp_path / "out.h5") as ours:
+        found = {name: group[name][name][()] for group in ours["Measurement_000"].values() for name in group}
+        np.testing.assert_array_equal(found["sum"], theirs["fpd_expt/fpd_sum_im/data"][()].reshape(2, 2))
+        np.testing.assert_array_equal(found["sum_frame"], theirs["fpd_expt/fpd_sum_dif/data"][()].reshape(256, 256))
+
+
+@pytest.mark.parametrize(
+    ("file", "words", "low", "high"),
+    [
+        ("stem-eds-sio2/SiO2_EDS.hspy", "1.65,1.83keV", 1650.0, 1830.0),
+        ("stem-eds-idp/tilt_0.bcf", "6.3,6.5keV", 6300.0, 6500.0),
+        ("eels-si-interface/SI-EELS.dm3", "532,562", 532.0, 562.0),
+    ],
+)
+def test_spectrum_images_of_microscope_makers_are_reduced(
+    recorded: Path, tmp_path: Path, file: str, words: str, low: float, high: float
+) -> None:
+    assert call(recorded / file, "--spectrum-window", words, "-o", tmp_path / "out.h5").exit_code == 0
+    with open_recording(recorded / file) as opened:
+        spectra = opened.main.signal()
+    energy = spectra.axes[-1].coordinates()
+    expected = spectra.data[..., (energy >= low) & (energy <= high)].astype(np.float64).sum(-1)
+    np.testing.assert_allclose(results_in(tmp_path / "out.h5")["window"].data, expected, rtol=1e-6)
