@@ -6,6 +6,7 @@ from .found import Found as Found
 from .growing import GrowingSignal as GrowingSignal
 from .growing import create_signal as create_signal
 from .nsid import write_signal as write_signal
+from .placing import NOMINAL_M as NOMINAL_M
 from .recorded import RecordedDetector as RecordedDetector
 from .recording import Recording as Recording
 from .recording import open_recording as open_recording

@@ -3,7 +3,7 @@
 Axes have a name, units, scale, offset, size and whether they `navigate`, that is, whether the
 probe moves along them; metadata are a tree with General, Signal, Acquisition_instrument.
 
-Which axes lie on the specimen is told by their names (`y`, `x`), or, if two navigate, by that.
+Which axes lie on the specimen is told by their names (`y`, `x`), or by that they navigate.
 `navigate` alone does not decide: Gatan's spectrum images have their energy axis first, and
 that is then the one that navigates.
 
@@ -56,7 +56,7 @@ def scales_in(axes: Sequence[Mapping[str, Any]], signal_type: str) -> tuple[Scal
 
     def kind(axis: Mapping[str, Any]) -> str:
         if axis.get("navigate"):
-            return "SPATIAL" if is_camera or len(moved) == 2 else ""
+            return "SPATIAL" if is_camera or len(moved) == 2 or len(in_frame) == 1 else ""
         if is_camera:
             return "RECIPROCAL"
         return "SPATIAL" if len(in_frame) == 2 and not _told(axis, "name") else ""
