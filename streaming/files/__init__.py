@@ -10,5 +10,7 @@ from .placing import NOMINAL_M as NOMINAL_M
 from .recorded import RecordedDetector as RecordedDetector
 from .recording import Recording as Recording
 from .recording import open_recording as open_recording
+from .sidpy_dataset import from_sidpy as from_sidpy
+from .sidpy_dataset import to_sidpy as to_sidpy
 from .units import customary as customary
 from .units import si_units as si_units
