@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,11 +13,14 @@ import numpy as np
 import pytest
 import tifffile
 
-from beamloop.core import NotInstalled, RecordingUnreadable
-from beamloop.streaming.files import open_recording
+from beamloop.core import Axis, NotInstalled, RecordingUnreadable, Signal
+from beamloop.streaming.files import open_recording, write_signal
 from beamloop.streaming.files.readers import vendor
 
 MADE_BY_OTHERS = Path(__file__).parent / "made_by_others"
+LEAVES_ITS_FILE_OPEN = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""rosettasciio's reader of mrc leaves closing to the garbage collector."""
+
 RANDOM = np.random.default_rng(3)
 
 
@@ -128,6 +132,39 @@ def test_a_plain_tif_has_no_lengths(tmp_path: Path) -> None:
         assert (recording.main.kind, recording.main.shape, recording.main.calibrated) == ("image", (3, 4), False)
 
 
+def mrc(path: Path, data: np.ndarray, pixel_angstrom: float) -> Path:
+    """Write what the MRC 2014 format says: 256 words of header, then 16-bit numbers, x fastest."""
+    nz, ny, nx = data.shape
+    header = np.zeros(256, "<i4")
+    header[[0, 1, 2, 3, 7, 8, 9, 16, 17, 18]] = nx, ny, nz, 1, nx, ny, nz, 1, 2, 3
+    header.view("<f4")[10:16] = *(n * pixel_angstrom for n in (nx, ny, nz)), 90, 90, 90
+    header[52:54] = int.from_bytes(b"MAP ", "little"), 0x4444
+    path.write_bytes(header.tobytes() + data.astype("<i2").tobytes())
+    return path
+
+
+@LEAVES_ITS_FILE_OPEN
+def test_an_mrc_image_is_one(tmp_path: Path) -> None:
+    data = RANDOM.integers(0, 99, (1, 3, 4))
+    with open_recording(mrc(tmp_path / "a.mrc", data, 2.0)) as recording:
+        np.testing.assert_array_equal(recording.main.signal().data, data[0])
+        assert (recording.main.kind, recording.main.y.scale) == ("image", pytest.approx(2e-10))
+
+
+@LEAVES_ITS_FILE_OPEN
+def test_a_stack_of_images_is_what_each_pixel_saw_and_a_note_says_so(tmp_path: Path) -> None:
+    data = RANDOM.integers(0, 99, (2, 3, 4))
+    with open_recording(mrc(tmp_path / "a.mrc", data, 2.0)) as recording:
+        np.testing.assert_array_equal(recording.main.signal().data, np.moveaxis(data, 0, -1))
+        assert "is a stack of 2 images" in recording.notes[0]
+
+
+def test_colours_are_no_plain_numbers(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 6, 3), "u1"), photometric="rgb")
+    with open_recording(tmp_path / "a.tif") as recording, pytest.raises(RecordingUnreadable, match="no array of plain"):
+        _ = recording.main
+
+
 def test_a_usid_table_is_seen_as_a_grid_again() -> None:
     # Made with pyUSID from default_rng(3): 3 x 4 places, 2 cycles of 5 bias steps; then a map of heights.
     random = np.random.default_rng(3)
@@ -221,6 +258,32 @@ def test_a_cut_array_file_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:200])
     with pytest.raises(RecordingUnreadable, match="cut off or corrupt"):
         open_recording(tmp_path / name)
+
+
+def test_an_nsid_file_with_views_for_other_programs_is_read_once(tmp_path: Path) -> None:
+    path = written("hspy", tmp_path / "a.h5", CUBE)
+    with h5py.File(path, "a") as file:
+        (experiment,) = file["Experiments"].values()
+        step = Axis(name="x", size=4, units="m", scale=5e-8)
+        axes = (step.model_copy(update={"name": "y", "size": 3}), step, Axis(name="energy", size=7, units="eV"))
+        write_signal(file, "Channel_000", "eds", Signal(CUBE["data"], axes))
+        del experiment["data"]
+        experiment["data"] = h5py.SoftLink("/Measurement_000/Channel_000/eds/eds")
+    with open_recording(path) as recording:
+        assert [d.path for d in recording.detectors] == ["/Measurement_000/Channel_000/eds/eds"]
+
+
+def test_our_own_files_open_without_loading_rosettasciio(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        axes = tuple(Axis(name=name, size=3, units="m", scale=1e-9) for name in "yx")
+        write_signal(file, "Channel_000", "haadf", Signal(np.zeros((3, 3)), axes))
+    look = (
+        "import sys; from beamloop.streaming.files import open_recording\n"
+        f"open_recording({str(tmp_path / 'a.h5')!r}).close()\n"
+        "print([m for m in ('rsciio', 'dask', 'skimage', 'sidpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_without_rosettasciio_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
