@@ -113,9 +113,9 @@ def create_main(
     group = target.create_group(path)
     group.attrs.update(_written_by())
     dataset = group.create_dataset(place, tuple(a.size for a in axes), dtype, **storage)
-    kinds = tuple(_dimension_type(axis) for axis in axes)
+    kinds = tuple(dimension_type_of(axis) for axis in axes)
     facts = {
-        "quantity": quantity, "units": units, "data_type": _DATA_TYPES.get(kinds, "UNKNOWN"),
+        "quantity": quantity, "units": units, "data_type": data_type_of(axes),
         "modality": str(metadata.get("modality", "generic")), "source": str(metadata.get("source", "beamloop")),
         "main_data_name": place, "title": place, "detector": name,
     }  # fmt: skip
@@ -145,7 +145,13 @@ def _scale(group: h5py.Group, axis: Axis, kind: str) -> h5py.Dataset:
     return scale
 
 
-def _dimension_type(axis: Axis) -> str:
+def data_type_of(axes: tuple[Axis, ...]) -> str:
+    """Return what sidpy calls data with these axes: `IMAGE_4D`, `SPECTRAL_IMAGE`, ..."""
+    return _DATA_TYPES.get(tuple(dimension_type_of(axis) for axis in axes), "UNKNOWN")
+
+
+def dimension_type_of(axis: Axis) -> str:
+    """Return NSID's kind of an axis: `SPATIAL`, `RECIPROCAL`, `SPECTRAL`, `TEMPORAL` or `CHANNEL`."""
     if axis.name in ("y", "x", "z"):
         return "SPATIAL"
     if axis.name in ("v", "u", "ky", "kx"):
