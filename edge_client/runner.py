@@ -119,7 +119,7 @@ def run_experiment(
             told.note(note)
         journal = stack.enter_context(_opened(request, prepared, instrument, folder, started))
         # Every candidate is measured once at most; rows that stay empty take no space.
-        file = RunFile(folder.run_file, capacity=len(prepared.pool))
+        file = RunFile(folder.run_file, capacity=len(prepared.pool), swmr=request.experiment.swmr)
         stack.callback(file.close)
         ended, seen = _through(instrument, prepared, journal, file, told, clock)
         entries = read(folder.journal)

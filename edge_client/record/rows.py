@@ -14,7 +14,7 @@ compressed. Names and meaning are the same.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import h5py
@@ -137,8 +137,8 @@ def lay_out(file: h5py.File, scan: Scan, capacity: int) -> None:
     group.create_dataset(POSITIONS, data=np.full((capacity, 2), np.nan)).attrs["units"] = "nm"
 
 
-def copy_rows(file: h5py.File, rows: StoredRows) -> None:
-    """Copy all rows of another file into space that was laid out for them.
+def copy_rows(file: h5py.File, rows: StoredRows, told: Callable[[], None]) -> None:
+    """Copy all rows of another file into space that was laid out for them; `told` is called after each.
 
     Raises
     ------
@@ -149,12 +149,13 @@ def copy_rows(file: h5py.File, rows: StoredRows) -> None:
     main, positions = cast(h5py.Dataset, group[NAME]), cast(h5py.Dataset, group[POSITIONS])
     for row in range(rows.count):
         positions[row], main[row] = rows.read(row)
+        told()
     for column, values in _columns(rows, range(rows.count)).items():
         cast(h5py.Dataset, group[column])[: rows.count] = values
 
 
-def write_finished(file: h5py.File, rows: StoredRows, kept: Sequence[int]) -> None:
-    """Write these rows of another file, compressed and without empty ones.
+def write_finished(file: h5py.File, rows: StoredRows, kept: Sequence[int], told: Callable[[], None]) -> None:
+    """Write these rows of another file, compressed and without empty ones; `told` is called after each chunk.
 
     Raises
     ------
@@ -169,6 +170,7 @@ def write_finished(file: h5py.File, rows: StoredRows, kept: Sequence[int]) -> No
         together = [rows.read(row) for row in kept[start : start + chunk[0]]]
         positions[start : start + len(together)] = [position for position, _ in together]
         main[start : start + len(together)] = np.stack([frame for _, frame in together])
+        told()
     group, checked = group_of(main), {"chunks": True, "fletcher32": True}
     group.create_dataset(POSITIONS, data=positions, **checked).attrs["units"] = "nm"
     for column, values in _columns(rows, kept).items():
