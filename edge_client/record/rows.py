@@ -49,11 +49,16 @@ class StoredRows:
     ----------
     main
         The dataset of the frames, shape (rows, *frame_shape).
+    doubtful
+        Whether to count every row that there is space for, stored or not, to see what can be saved of a
+        damaged file.
 
     Attributes
     ----------
     count
-        Rows that were stored.
+        Rows that were stored, one after another from 0.
+    valid
+        What the mask says of them, shape (count,).
     has_ids
         Whether ids and checksums were kept, as run file format 2 does; else the ids are empty.
     measurement_ids, scan_ids
@@ -62,13 +67,15 @@ class StoredRows:
     Raises
     ------
     RecordingUnreadable
-        If the mask is damaged.
+        If the mask is damaged, unless `doubtful`.
     """
 
-    def __init__(self, main: h5py.Dataset) -> None:
+    def __init__(self, main: h5py.Dataset, doubtful: bool = False) -> None:
         group = group_of(main)
+        mask = cast(h5py.Dataset, group[VALID])
         self.main = main
-        self.count = _counted(cast(h5py.Dataset, group[VALID]))
+        self.count = len(main) if doubtful else _counted(mask)
+        self.valid: NDArray[np.uint8] = mask[: self.count]
         self.has_ids = CHECKSUMS in group
         self.measurement_ids, self.scan_ids = (_texts(group, name, self.count) for name in (MEASUREMENT_IDS, SCAN_IDS))
         self.checksums: list[int] = cast(h5py.Dataset, group[CHECKSUMS])[: self.count].tolist() if self.has_ids else []
@@ -115,8 +122,8 @@ class StoredRows:
         return found
 
 
-def rows_of(file: h5py.File) -> StoredRows | None:
-    """Return the rows that an open run file holds; None before the first measurement.
+def rows_of(file: h5py.File, doubtful: bool = False) -> StoredRows | None:
+    """Return the rows that an open run file holds; None before the first measurement. See `StoredRows`.
 
     Raises
     ------
@@ -125,16 +132,19 @@ def rows_of(file: h5py.File) -> StoredRows | None:
     """
     with reading(file.filename):
         found = part_of(file, f"{MEASUREMENT}/{CHANNEL}/{NAME}/{NAME}")
-        return StoredRows(found) if isinstance(found, h5py.Dataset) else None
+        return StoredRows(found, doubtful) if isinstance(found, h5py.Dataset) else None
 
 
 def lay_out(file: h5py.File, scan: Scan, capacity: int) -> None:
     """Lay out space for rows of such frames, plain and at fixed places, where they can be added one by one."""
-    main = _created(file, scan, capacity, _plain())
+    main = _created(file, scan, capacity, _plain(h5py.h5d.ALLOC_TIME_LATE))
     group = group_of(main)
     for column, (dtype, shape) in _COLUMNS.items():
-        group.create_dataset(column, (capacity, *shape), dtype, **_plain())
+        group.create_dataset(column, (capacity, *shape), dtype, **_plain(h5py.h5d.ALLOC_TIME_EARLY))
     group.create_dataset(POSITIONS, data=np.full((capacity, 2), np.nan)).attrs["units"] = "nm"
+    file.flush()
+    # The first write gives the frames their place: the last, so that a file cut short keeps its first rows.
+    main[0] = np.zeros(scan.frame_shape, main.dtype)
 
 
 def copy_rows(file: h5py.File, rows: StoredRows, told: Callable[[], None]) -> None:
@@ -211,10 +221,10 @@ def _created(file: h5py.File, scan: Scan, rows: int, storage: dict[str, object])
     return create_main(file, CHANNEL, NAME, axes, dtype, scan.quantity, scan.units, facts, storage)
 
 
-def _plain() -> dict[str, object]:
+def _plain(when: int) -> dict[str, object]:
     """Return the storage settings that give every row a fixed place, taking space only once it is written."""
     dcpl = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    dcpl.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    dcpl.set_alloc_time(when)
     dcpl.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     return {"dcpl": dcpl}
 

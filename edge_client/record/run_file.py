@@ -21,13 +21,13 @@ from typing import Self
 import h5py
 import numpy as np
 
-from ...core import Axis, FrameBatch, Measurement, OutputExists, RecordingUnreadable, Scan, Signal
+from ...core import FrameBatch, Measurement, OutputExists, RecordingUnreadable, Scan, Signal
 from ...core.closing import Closing
 from . import disk
 from .growing_rows import GrowingRows
 from .journal import Entry
 from .rows import StoredRows, copy_rows, lay_out, rows_of, write_finished
-from .run_contents import Contents, contents_of, write_contents
+from .run_contents import Contents, contents_of, with_values, write_contents
 from .story import Story
 
 AHEAD_BYTES = 1 << 32
@@ -162,13 +162,7 @@ class RunFile(Closing):
 
     def put_values(self, measured: Sequence[Measurement], name: str, units: str) -> None:
         """Take the values of all measurements and their standard errors (nan where not known)."""
-        if not measured:
-            return
-        index = (Axis(name="index", size=len(measured)),)
-        places = {"y_m": [m.position[0] for m in measured], "x_m": [m.position[1] for m in measured]}
-        errors = np.array([np.nan if m.std is None else m.std for m in measured])
-        self.put_map("values", Signal(np.array([m.value for m in measured]), index, name, units, metadata=places))
-        self.put_map("standard_errors", Signal(errors, index, f"standard error of {name}", units, metadata=places))
+        self._contents = with_values(self._contents, measured, name, units)
 
     def put_journal(self, story: Story | None, entries: Sequence[Entry]) -> None:
         """Take the journal, for `/run`; without a story (nothing was set up) only its events."""
