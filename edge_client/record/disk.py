@@ -23,19 +23,39 @@ from pathlib import Path
 import h5py
 
 from ...core import RecordingUnreadable, StorageFailed
+from .damage import first_line, reading
 from .patient_file import PatientFile
+from .seal import check_seal, make_room, place_of, seal
 
 LAYOUT, SWMR_LAYOUT = ("v108", "v108"), ("v110", "v110")
+
+FORMAT = 2
+"""Version of what is in a run file, in its attribute `run_file_format`; files of version 1 have none."""
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
+class FormatNewer(RecordingUnreadable):
+    """A run file was written by a newer version of this program."""
+
+
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """A file that is being built; `check` raises once the disk has failed under it."""
+    """A file that is being built.
+
+    Attributes
+    ----------
+    file
+        The file.
+    check
+        Raises once the disk has failed under it.
+    growing
+        Takes the datasets whose bytes will change later, which the file's seal leaves out.
+    """
 
     file: h5py.File
     check: Callable[[], None]
+    growing: list[h5py.Dataset]
 
 
 @contextmanager
@@ -58,7 +78,10 @@ def replaced(path: Path, what: str, swmr: bool = False) -> Iterator[Replacement]
     try:
         with PatientFile(beside) as bytes_of:
             with h5py.File(bytes_of, "w", libver=SWMR_LAYOUT if swmr else LAYOUT) as file:
-                yield Replacement(file, bytes_of.check)
+                room, growing = make_room(file), []
+                yield Replacement(file, bytes_of.check, growing)
+                places = [place_of(dataset) for dataset in growing]
+            seal(bytes_of, room, places)
             bytes_of.check()
             # Else a power cut may leave the new name with nothing behind it.
             os.fsync(bytes_of.fileno())
@@ -86,17 +109,49 @@ def marked(path: Path) -> h5py.File:
     return file
 
 
-def opened(path: Path) -> h5py.File:
+def opened(path: Path, doubtful: bool = False) -> h5py.File:
     """Return an HDF5 file open for reading, also one that HDF5 refuses because its writer was killed.
 
     A file that was being written as SWMR is marked so, and is read as such. One whose end never reached the
     disk is extended with zeros, which no checksum takes for data.
 
+    Parameters
+    ----------
+    doubtful
+        Whether to open it although it is not as it was written.
+
     Raises
     ------
     RecordingUnreadable
-        If it is missing or no HDF5.
+        If it is missing, no HDF5, of a newer format, or its seal is broken.
     """
+    file = _opened(path)
+    try:
+        if not doubtful:
+            format_of(file)
+            check_seal(file, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def format_of(file: h5py.File) -> int:
+    """Return the format of an open run file.
+
+    Raises
+    ------
+    RecordingUnreadable
+        If it is newer than this program knows, or damaged.
+    """
+    with reading(file.filename):
+        found = int(file.attrs.get("run_file_format", 1))
+    if found > FORMAT:
+        raise FormatNewer(f"{file.filename} has run file format {found}; this version of beamloop reads up to {FORMAT}")
+    return found
+
+
+def _opened(path: Path) -> h5py.File:
     if not path.is_file():
         raise RecordingUnreadable(f"no run file at {path}")
     try:
@@ -113,32 +168,12 @@ def opened(path: Path) -> h5py.File:
     raise RecordingUnreadable(f"{path} is no readable HDF5 file: {first_line(refusal)}")
 
 
-@contextmanager
-def reading(name: str) -> Iterator[None]:
-    """Take whatever h5py raises on damaged bytes for what it is.
-
-    Raises
-    ------
-    RecordingUnreadable
-        If what is read in the block is not what was written.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise RecordingUnreadable(f"{name} is damaged: {first_line(str(error))}") from None
-
-
 def failed(path: Path, what: str, error: Exception) -> StorageFailed:
     """Return the error for a disk that did not do what was asked."""
     return StorageFailed(
         f"{path} could not be {what}: {first_line(str(error))}; everything stored before is kept. Make room on the "
         "disk or make it writable again, then go on"
     )
-
-
-def first_line(text: str) -> str:
-    """Return what HDF5 says, without the dump that it adds."""
-    return text.split("\n", 1)[0].strip()
 
 
 def stored_end(path: Path) -> int | None:

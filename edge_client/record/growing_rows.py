@@ -25,6 +25,7 @@ from ...core.closing import Closing
 from ...streaming.files.nsid import POSITIONS, VALID, group_of
 from .disk import failed
 from .rows import CHECKSUMS, ID_BYTES, MEASUREMENT_IDS, SCAN_IDS, StoredRows, checksum
+from .seal import place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,4 @@ def _opened(path: Path) -> FileIO:
 
 
 def _column(dataset: h5py.Dataset) -> Column:
-    start = dataset.id.get_offset()
-    assert start is not None, dataset.name
-    return Column(start, dataset.dtype, dataset.shape[1:])
+    return Column(place_of(dataset)[0], dataset.dtype, dataset.shape[1:])

@@ -21,6 +21,7 @@ import h5py
 from ...core import RecordingUnreadable, UnknownName
 from ...streaming.files.facts import part_of
 from . import disk
+from .damage import reading
 from .events import Arrived, Ended
 from .journal import Entry, read
 from .rescue import Rescued, rescued
@@ -141,7 +142,7 @@ def _journal(folder: RunFolder) -> _Journal:
 def _is_whole(saved: Rescued, journal: _Journal) -> bool:
     if saved.file is None or saved.lost or saved.file.swmr_mode or (saved.rows is not None and saved.rows.growing):
         return False
-    with disk.reading(str(saved.file.filename)):
+    with reading(str(saved.file.filename)):
         seq = part_of(saved.file, "run/events/seq")
         return bool(journal.problem) or (isinstance(seq, h5py.Dataset) and len(seq) == len(journal.entries))
 

@@ -26,7 +26,7 @@ from ...streaming.files.compression import chunk_of_frames, filters
 from ...streaming.files.facts import facts_of, part_of
 from ...streaming.files.nsid import MEASUREMENT, POSITIONS, VALID, create_main, group_of
 from ...streaming.files.scales import scales_of
-from .disk import reading
+from .damage import reading
 
 NAME, CHANNEL = "measured", "Channel_001"
 MEASUREMENT_IDS, SCAN_IDS, CHECKSUMS = "measurement_ids", "scan_ids", "checksums"
@@ -135,8 +135,11 @@ def rows_of(file: h5py.File, doubtful: bool = False) -> StoredRows | None:
         return StoredRows(found, doubtful) if isinstance(found, h5py.Dataset) else None
 
 
-def lay_out(file: h5py.File, scan: Scan, capacity: int) -> None:
-    """Lay out space for rows of such frames, plain and at fixed places, where they can be added one by one."""
+def lay_out(file: h5py.File, scan: Scan, capacity: int) -> list[h5py.Dataset]:
+    """Lay out space for rows of such frames, plain and at fixed places, where they can be added one by one.
+
+    Returns the datasets that will grow.
+    """
     main = _created(file, scan, capacity, _plain(h5py.h5d.ALLOC_TIME_LATE))
     group = group_of(main)
     for column, (dtype, shape) in _COLUMNS.items():
@@ -145,6 +148,7 @@ def lay_out(file: h5py.File, scan: Scan, capacity: int) -> None:
     file.flush()
     # The first write gives the frames their place: the last, so that a file cut short keeps its first rows.
     main[0] = np.zeros(scan.frame_shape, main.dtype)
+    return [cast(h5py.Dataset, group[name]) for name in (*_COLUMNS, POSITIONS, NAME)]
 
 
 def copy_rows(file: h5py.File, rows: StoredRows, told: Callable[[], None]) -> None:

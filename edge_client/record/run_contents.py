@@ -13,14 +13,12 @@ from ...core import Measurement, RecordingUnreadable, Signal
 from ...streaming.files import write_signal
 from ...streaming.files.facts import part_of, parts_of, stored_signal
 from ...streaming.files.nsid import MEASUREMENT
-from .disk import reading
+from .damage import reading
+from .disk import FORMAT
 from .journal import Entry
 from .rows import CHANNEL, index_of
 from .run_tables import write_tables
 from .story import Story
-
-FORMAT = 2
-"""Version of the layout, in the attribute `run_file_format`; files of version 1 have none."""
 
 OVERVIEW, FIRST_MAP = "Channel_000", 2
 
@@ -82,14 +80,8 @@ def contents_of(file: h5py.File, lost: list[str] | None = None) -> Contents:
     Raises
     ------
     RecordingUnreadable
-        If they are damaged, or the layout is newer than this program knows.
+        If they are damaged.
     """
-    with reading(file.filename):
-        found = int(file.attrs.get("run_file_format", 1))
-    if found > FORMAT:
-        raise RecordingUnreadable(
-            f"{file.filename} has run file format {found}; this version of beamloop reads up to {FORMAT}"
-        )
     signals = {}
     for (channel, name), path in _mains(file):
         try:

@@ -206,7 +206,7 @@ class RunFile(Closing):
         frame_bytes = math.prod(header.frame_shape) * np.dtype(header.dtype).itemsize
         # Twice as many each time that the run holds more than was foreseen.
         wanted = max(self._capacity, 2 * count, 1)
-        lay_out(new.file, header, min(wanted, count + max(1, AHEAD_BYTES // max(1, frame_bytes))))
+        new.growing.extend(lay_out(new.file, header, min(wanted, count + max(1, AHEAD_BYTES // max(1, frame_bytes)))))
         if rows is not None:
             copy_rows(new.file, rows, new.check)
 

@@ -24,10 +24,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ... import __version__
 from ...core.errors import OutputExists, SettingsInvalid
 from ...core.signal import Axis, Signal
 from .compression import Compression, filters
 from .units import customary
+from .views import add_views, conditions
 
 MEASUREMENT = "Measurement_000"
 VALID = "valid"
@@ -123,15 +125,26 @@ def create_main(
     for i, (axis, kind) in enumerate(zip(axes, kinds, strict=True)):
         dataset.dims[i].label = axis.name
         dataset.dims[i].attach_scale(_scale(group, axis, kind))
-    _write_tree(group, "metadata", metadata)
-    for empty in ("original_metadata", "provenance"):
-        group.create_group(empty)
+    _write_tree(group, "metadata", _with_experiment(metadata))
+    group.create_group("original_metadata")
+    group.create_group("provenance").attrs.update({"program": "beamloop", "program_version": __version__})
+    add_views(dataset, axes, metadata)
     return dataset
 
 
 def group_of(dataset: h5py.Dataset) -> h5py.Group:
     """Return the group that holds a dataset, with its axes and mask beside it."""
     return cast(h5py.Group, dataset.parent)
+
+
+def _with_experiment(metadata: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the metadata with what sidpy's users look for: `experiment`, in V and mrad."""
+    state = conditions(metadata)
+    found = {
+        "acceleration_voltage": state.get("beam_energy_ev"),
+        "convergence_angle": None if "semi_angle_rad" not in state else state["semi_angle_rad"] * 1e3,
+    }
+    return metadata if "experiment" in metadata or not state else {**metadata, "experiment": found}
 
 
 def _scale(group: h5py.Group, axis: Axis, kind: str) -> h5py.Dataset:

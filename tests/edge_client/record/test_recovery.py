@@ -218,3 +218,26 @@ def test_the_command_tells_what_it_found_and_did(run: Path) -> None:
     assert (facts["found"], facts["changed"], facts["rows"], facts["outcome"]) == ("whole", False, 12, "interrupted")
     (run / "run.h5").write_bytes(b"")
     assert CliRunner().invoke(app, ["recover", str(run)]).exit_code == 1
+
+
+@pytest.mark.parametrize("place", [24, 40, 60])
+def test_a_structure_on_which_hdf5_may_crash_takes_nobody_down(run: Path, place: int) -> None:
+    # HDF5 keeps texts and references of any length in such heaps, without a checksum.
+    flip(run / "run.h5", (run / "run.h5").read_bytes().index(b"GCOL") + place)
+    with pytest.raises(RecordingUnreadable, match="damaged, or was changed by another program"):
+        RunFile.reopened(run / "run.h5", 20)
+    done = recover(run)
+    assert done.found in ("damaged", "unreadable")
+    assert "structure has checksum" in done.lost[0]
+    with h5py.File(run / "run.h5") as file:
+        assert len(file["run/decisions/step"]) == 14
+    assert not recover(run).changed
+
+
+def test_a_file_of_a_newer_format_is_left_alone(run: Path) -> None:
+    with h5py.File(run / "run.h5", "r+") as file:
+        file.attrs["run_file_format"] = 99
+    before = digest(run / "run.h5")
+    with pytest.raises(RecordingUnreadable, match="run file format 99; this version of beamloop reads up to 2"):
+        recover(run)
+    assert digest(run / "run.h5") == before
