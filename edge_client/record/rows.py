@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 
 from ...core import Axis, RecordingUnreadable, Scan
 from ...streaming.files.compression import chunk_of_frames, filters
-from ...streaming.files.facts import facts_of, part_of
+from ...streaming.files.facts import axes_of, facts_of, part_of
 from ...streaming.files.nsid import MEASUREMENT, POSITIONS, VALID, create_main, group_of
-from ...streaming.files.scales import scales_of
 from .damage import reading
 
 NAME, CHANNEL = "measured", "Channel_001"
@@ -90,8 +89,8 @@ class StoredRows:
         """Return the header of the first scan, with all rows as its scan axis."""
         with reading(self.main.file.filename):
             facts = facts_of(group_of(self.main))["scan"]
-            axes = tuple(scale.axis() for scale in scales_of(self.main)[1:])
-            return Scan.model_validate(facts | {"scan_axes": (index_of(len(self.main)),), "frame_axes": axes})
+            axes = (index_of(len(self.main)), *axes_of(self.main)[1:])
+            return Scan.model_validate(facts | {"scan_axes": axes[:1], "frame_axes": axes[1:]})
 
     def read(self, row: int) -> tuple[NDArray[np.float64], NDArray]:
         """Return position `(y, x)` in nm and frame of a row.

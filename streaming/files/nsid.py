@@ -41,6 +41,9 @@ ATTRIBUTE_BYTES = 1 << 14
 LONG = "_long"
 """Where they are, for sidpy fails on a dataset inside `metadata` and passes over groups that begin with `_`."""
 
+GENERIC = "generic"
+"""How NSID spells "nothing" for a quantity and for units."""
+
 _PYNSID, _SIDPY = "0.0.7.2", "0.12.9"
 _DATA_TYPES = {
     ("SPATIAL", "SPATIAL"): "IMAGE",
@@ -117,7 +120,7 @@ def create_main(
     dataset = group.create_dataset(place, tuple(a.size for a in axes), dtype, **storage)
     kinds = tuple(_dimension_type(axis) for axis in axes)
     facts = {
-        "quantity": quantity, "units": units, "data_type": _DATA_TYPES.get(kinds, "UNKNOWN"),
+        "quantity": quantity or GENERIC, "units": units or GENERIC, "data_type": _DATA_TYPES.get(kinds, "UNKNOWN"),
         "modality": str(metadata.get("modality", "generic")), "source": str(metadata.get("source", "beamloop")),
         "main_data_name": place, "title": place, "detector": name,
     }  # fmt: skip
@@ -151,7 +154,9 @@ def _scale(group: h5py.Group, axis: Axis, kind: str) -> h5py.Dataset:
     written = customary(axis)
     scale = group.create_dataset(axis.name, data=written.coordinates())
     scale.make_scale(axis.name)
-    scale.attrs.update({"name": axis.name, "quantity": axis.quantity, "units": written.units, "dimension_type": kind})
+    # sidpy takes no empty text and would pass over the axis.
+    quantity, units = axis.quantity or GENERIC, written.units or GENERIC
+    scale.attrs.update({"name": axis.name, "quantity": quantity, "units": units, "dimension_type": kind})
     if not axis.values:
         # One coordinate alone does not tell the step.
         scale.attrs["step"] = written.scale
