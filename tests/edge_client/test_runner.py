@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 import torch
 
-from beamloop.core import LeaseHeld, Measurement, NotArmed, OutputExists, RecordingUnreadable, Suggestion
+from beamloop.core import LeaseHeld, Measurement, NotArmed, OutputExists, Suggestion
 from beamloop.edge_client import RemoteInstrument, connect
 from beamloop.edge_client.embedded import embedded
 from beamloop.edge_client.experiment import Experiment, read_experiment
 from beamloop.edge_client.progress import Silence
 from beamloop.edge_client.record.events import Acquired, Commanded, Framed
-from beamloop.edge_client.record.journal import Entry, read
+from beamloop.edge_client.record.journal import read
 from beamloop.edge_client.runner import Finished, RunRequest, run_experiment
 from beamloop.streaming.files import open_recording, write_signal
 
@@ -222,16 +222,8 @@ def test_an_instrument_that_dies_ends_the_run_with_everything_kept(tmp_path: Pat
     assert lost.folder.report.exists()
 
 
-def so_far(journal: Path) -> list[Entry]:
-    """Return what a journal holds; nothing while it is being made."""
-    try:
-        return read(journal)
-    except RecordingUnreadable:
-        return []
-
-
 def arrivals(journal: Path) -> int:
-    return sum(entry.event.kind == "arrived" for entry in so_far(journal))
+    return sum(entry.event.kind == "arrived" for entry in read(journal))
 
 
 def test_ctrl_c_ends_a_run_in_order(simulator: str, tmp_path: Path) -> None:
@@ -258,7 +250,7 @@ def test_ctrl_c_ends_a_run_in_order(simulator: str, tmp_path: Path) -> None:
 
 
 def commanded(journal: Path) -> bool:
-    return any(entry.event.kind == "commanded" for entry in so_far(journal))
+    return any(entry.event.kind == "commanded" for entry in read(journal))
 
 
 def test_a_second_ctrl_c_aborts_without_waiting_and_the_journal_is_whole(tmp_path: Path) -> None:
