@@ -60,6 +60,9 @@ HALTS = (LeaseHeld, InstrumentUnreachable, ChannelClosed, ProtocolMismatch)
 CUT_OFF = (BeamBlanked, ChannelClosed, DriverFailed, InstrumentUnreachable, Interrupted, ScanIncomplete)
 """Errors after which a measurement that an earlier process asked for has to be repeated."""
 
+NEVER_BEGUN = (LeaseHeld, NotArmed)
+"""Refusals that were right when they were given: a request that got one is never done, another may be."""
+
 
 class Acquiring(Protocol):
     """What the worker needs of an instrument: `RemoteInstrument`."""
@@ -206,21 +209,17 @@ class Measuring:
         self._incoming = None
         try:
             return self._value(order, wait_s)
-        except CUT_OFF as error:
-            return self._broken(order, error)
-        except NotArmed as error:
-            return self._blanked(error)
-        except HALTS as error:
-            return Halted(f"{type(error).__name__}: {error}", lost=True)
         except BeamloopError as error:
-            return self._declined(order, error)
+            return self._without_value(order, error)
 
-    def _broken(self, order: Commanded, error: BeamloopError) -> News:
-        interrupted = self._cut_off(order, error)
-        if order.measurement_id in self._unsettled or isinstance(error, Interrupted):
-            return Broken(interrupted, self._clock())
+    def _without_value(self, order: Commanded, error: BeamloopError) -> News:
+        is_unsettled = order.measurement_id in self._unsettled
+        if isinstance(error, Interrupted) or (is_unsettled and isinstance(error, (*CUT_OFF, *NEVER_BEGUN))):
+            return Broken(self._cut_off(order, error), self._clock())
         if isinstance(error, BeamBlanked):
-            return self._blanked(error, interrupted)
+            return self._blanked(error, self._cut_off(order, error))
+        if isinstance(error, NotArmed):
+            return self._blanked(error)
         if isinstance(error, HALTS):
             return Halted(f"{type(error).__name__}: {error}", lost=True)
         return self._declined(order, error)
@@ -235,14 +234,16 @@ class Measuring:
     def _cut_off(self, order: Commanded, error: BeamloopError) -> events.Interrupted:
         """Return what is known of a measurement that was cut off; it cost what its end told, or the most it can."""
         end = None if self._incoming is None else self._incoming.end
-        electrons, duration_s = (
-            (end.electrons, end.duration_s)
-            if end is not None
-            else self._charge.most(self._prepared.experiment.measure.dwell_s, self._instrument)
-        )
+        is_known = end is not None or isinstance(error, NEVER_BEGUN)
+        if end is not None:
+            electrons, duration_s = end.electrons, end.duration_s
+        elif is_known:
+            electrons = duration_s = 0.0
+        else:
+            electrons, duration_s = self._charge.most(self._prepared.experiment.measure.dwell_s, self._instrument)
         return events.Interrupted(
             measurement_id=order.measurement_id, reason=f"{type(error).__name__}: {error}", electrons=electrons,
-            duration_s=duration_s, estimated=end is None,
+            duration_s=duration_s, estimated=not is_known,
         )  # fmt: skip
 
     def _blanked(self, error: BeamloopError, interrupted: events.Interrupted | None = None) -> Halted:

@@ -140,7 +140,9 @@ def _journal(folder: RunFolder) -> _Journal:
 
 
 def _is_whole(saved: Rescued, journal: _Journal) -> bool:
-    if saved.file is None or saved.lost or saved.file.swmr_mode or (saved.rows is not None and saved.rows.growing):
+    if saved.file is None or saved.lost or saved.file.swmr_mode:
+        return False
+    if saved.rows is not None and (saved.rows.growing or len(saved.kept) < saved.rows.count):
         return False
     with reading(str(saved.file.filename)):
         seq = part_of(saved.file, "run/events/seq")

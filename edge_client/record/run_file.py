@@ -21,7 +21,7 @@ from typing import Self
 import h5py
 import numpy as np
 
-from ...core import FrameBatch, Measurement, OutputExists, RecordingUnreadable, Scan, ScanEnd, Signal
+from ...core import FrameBatch, Measurement, OutputExists, RecordingUnreadable, Scan, ScanEnd, Signal, StorageFailed
 from ...core.closing import Closing
 from . import disk
 from .growing_rows import GrowingRows
@@ -135,6 +135,8 @@ class RunFile(Closing):
         StorageFailed
             If the disk is full, gone or read-only; the measurement has no row then and may be added again.
         """
+        if self._closed:
+            raise StorageFailed(f"{self._path} is closed; the frame of {scan.measurement_id} cannot be stored in it")
         if self._rows is None or self._rows.count == self._rows.capacity:
             self._build("laid out for frames", scan)
         assert self._rows is not None
