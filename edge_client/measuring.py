@@ -38,6 +38,7 @@ from ..core import (
     ProtocolMismatch,
     ScanEnd,
     ScanIncomplete,
+    StorageFailed,
     UnknownName,
     ValueUnusable,
 )
@@ -48,12 +49,13 @@ from .preparation import Preparation
 from .received import Received, receive, reduced
 from .record import events
 from .record.events import Arrived, Budget, Commanded, Declined, Framed
+from .record.keeping import Keeping, Kept
 from .record.run_file import RunFile, StoredRow
 
 REFUSALS = (LimitRefused, NotRecorded, PlanInvalid, UnknownName)
 """Errors after which nothing was exposed and another place may do."""
 
-HALTS = (LeaseHeld, InstrumentUnreachable, ChannelClosed, ProtocolMismatch)
+HALTS = (LeaseHeld, InstrumentUnreachable, ChannelClosed, ProtocolMismatch, StorageFailed)
 """Errors after which, as after a blanked beam, nothing can succeed until a person has looked."""
 
 
@@ -123,13 +125,20 @@ class Halted:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """Something that a person should know while the worker waits or goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Crashed:
     """The worker itself failed; for the other thread to raise."""
 
     error: BaseException
 
 
-News = Value | NoValue | Broken | Halted | Crashed
+News = Value | NoValue | Broken | Halted | Told | Crashed
 
 
 class Measuring:
@@ -147,6 +156,8 @@ class Measuring:
         Takes what happened; called from the worker's thread.
     clock
         Monotonic seconds.
+    keeping
+        Waits for a disk that is full or gone, the instrument's or this one's; None does not wait.
     charge
         What an interrupted measurement is charged with if nobody tells.
     """
@@ -158,10 +169,12 @@ class Measuring:
         file: RunFile,
         news: Callable[[News], None],
         clock: Callable[[], float],
+        keeping: Keeping | None = None,
         charge: Charge | None = None,
     ) -> None:
         self._instrument, self._prepared, self._file = instrument, prepared, file
         self._news, self._clock = news, clock
+        self._keeping = keeping
         self._charge = charge or Charge()
         self._unsettled: frozenset[str] = frozenset()
         self._incoming: IncomingScan | None = None
@@ -262,7 +275,9 @@ class Measuring:
                 return self._rescued(order, stored)
         plan = self._prepared.point(order.suggestion.position)
         asked_s = self._clock()
-        self._incoming = incoming = self._instrument.start(plan, order.measurement_id, order.request_id)
+        self._incoming = incoming = self._kept(
+            lambda: self._instrument.start(plan, order.measurement_id, order.request_id)
+        )
         try:
             received = receive(incoming, self._prepared.target, self._clock)
             raise_unless_whole(incoming)
@@ -272,7 +287,7 @@ class Measuring:
         end = incoming.end
         assert end is not None
         arrived_s = self._clock()
-        row = self._file.add(incoming.header, received.batches, end)
+        row = self._kept(lambda: self._file.add(incoming.header, received.batches, end))
         incoming.stored()
         told_s = self._clock()
         exposed_s = plan.dwell_s * len(plan.points)
@@ -282,6 +297,9 @@ class Measuring:
             reduce_s=received.reduce_s, store_s=told_s - arrived_s,
         )  # fmt: skip
         return self._told(order, incoming.header.scan_id, received, row, end, budget)
+
+    def _kept(self, action: Callable[[], Kept]) -> Kept:
+        return action() if self._keeping is None else self._keeping(action, lambda text: self._news(Told(text)))
 
     def _rescued(self, order: Commanded, stored: StoredRow) -> Value:
         """Tell what an earlier process has stored and not written down any more."""

@@ -22,6 +22,7 @@ from .preparation import Preparation
 from .record.checksum import digest
 from .record.events import Acquired, Asked, Interrupted
 from .record.journal import Entry, Journal
+from .record.keeping import KeptJournal
 from .record.run_file import RunFile
 
 Kind = TypeVar("Kind", Asked, Acquired)
@@ -51,7 +52,7 @@ class SideScans:
         self,
         instrument: RemoteInstrument,
         prepared: Preparation,
-        journal: Journal,
+        journal: Journal | KeptJournal,
         asker: str,
         past: Sequence[Entry] = (),
     ) -> None:
