@@ -165,18 +165,18 @@ def _settled(past: Sequence[Entry]) -> list[str]:
 
 
 def _reopened(run: Unfinished, capacity: int) -> RunFile:
-    folder, swmr = run.folder, run.experiment.swmr
+    folder, swmr, durable = run.folder, run.experiment.swmr, run.opened.durability == "power"
     kept = len(_settled(run.past))
     if not folder.run_file.exists() and not kept:
         # It was cut off between the journal's first rows and the run file.
-        return RunFile(folder.run_file, capacity, swmr)
+        return RunFile(folder.run_file, capacity, swmr, durable)
     if not folder.run_file.exists():
         raise RecordingUnreadable(
             f"{folder.run_file} is missing, and the journal tells of {kept} scans kept in it; put it back, or begin a "
             f"new run: without it this one can be reported (`beamloop show {folder.path}`) and not go on"
         )
     try:
-        return RunFile.reopened(folder.run_file, capacity, swmr)
+        return RunFile.reopened(folder.run_file, capacity, swmr, durable)
     except RecordingUnreadable as error:
         raise RecordingUnreadable(f"{error}; try `beamloop recover {folder.path}` first") from None
 

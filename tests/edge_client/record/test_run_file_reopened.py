@@ -14,7 +14,9 @@ import pytest
 
 from beamloop.core import FrameShapeWrong, InstrumentInfo, RecordingUnreadable, Signal, StorageFailed
 from beamloop.edge_client.record import run_file
+from beamloop.edge_client.record.disk import opened
 from beamloop.edge_client.record.growing_rows import GrowingRows
+from beamloop.edge_client.record.rows import rows_of
 from beamloop.edge_client.record.run_file import RunFile
 from beamloop.edge_client.record.story import Seen
 
@@ -277,3 +279,23 @@ def test_nothing_is_added_to_a_closed_file(killed: Path, info: InstrumentInfo) -
         file.add(scan_of(info, 5), [batch_of(5)])
     file.close()
     assert killed.read_bytes() == before
+
+
+def test_a_durable_row_reaches_the_disk_before_its_mark_does(
+    info: InstrumentInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each sync the file is read as it is handed to the disk: first the frame without its mark, then both."""
+    handed: list[tuple[int, bool]] = []
+
+    def sync(number: int) -> None:
+        with opened(tmp_path / "run.h5") as file:
+            rows = rows_of(file)
+            assert rows is not None
+            handed.append((rows.count, bool((rows.main[1] == 7).all())))
+
+    with RunFile(tmp_path / "run.h5", CAPACITY, durable=True) as file:
+        file.add(scan_of(info, 6), [batch_of(6)])
+        with monkeypatch.context() as patch:
+            patch.setattr("os.fsync", sync)
+            file.add(scan_of(info, 7), [batch_of(7)])
+    assert handed == [(1, True), (2, True)]
