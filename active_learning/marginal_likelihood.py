@@ -53,10 +53,11 @@ def ready() -> None:
 
 @contextmanager
 def pinned_switches() -> Iterator[None]:
-    """Hold every switch of gpytorch and linear_operator that can change an exact result."""
+    """Hold every switch of gpytorch and linear_operator that can change an exact result, and one thread."""
     from gpytorch import settings
 
     with ExitStack() as stack:
+        stack.enter_context(_one_thread())
         for switch in (
             settings.fast_computations(covar_root_decomposition=False, log_prob=False, solves=False),
             settings.max_cholesky_size(1 << 20),
@@ -76,6 +77,23 @@ def pinned_switches() -> Iterator[None]:
         ):
             stack.enter_context(switch)
         yield
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch work in one thread.
+
+    How sums are split over threads changes their last bits, and with them the path of a run;
+    and on a busy machine two threads wait for each other at every small matrix, for which a
+    fit was seen to take twenty times as long.
+    """
+    torch = importlib.import_module("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def fit(
