@@ -21,7 +21,9 @@ from .settings import ServerSettings
 
 
 def serve(
-    config: Annotated[str, typer.Argument(help="A configuration file, 'simulator', or 'replay:FILE'.")],
+    config: Annotated[
+        str, typer.Argument(help="A configuration file, 'simulator', 'replay:FILE', or 'replay:FILE+FILE'.")
+    ],
     port: Annotated[
         int | None, typer.Option(help="Control port; frames and guard take the next two. 0 takes free ones.")
     ] = None,
@@ -36,6 +38,8 @@ def serve(
     Example: beamloop serve examples/instrument.toml
 
     Example: beamloop serve simulator --port 7440
+
+    Example: beamloop serve replay:SI-EELS.dm3+SI-HAADF.dm3
     """
     settings, home = _settings(config)
     if port is not None:
@@ -61,10 +65,16 @@ def _settings(config: str) -> tuple[ServerSettings, Path | None]:
     if config == "simulator":
         return checked({"instrument": {"plugin": "simulator"}}, ServerSettings, config), None
     if name == "replay" and file:
-        plugin = {"plugin": "replay", "settings": {"file": str(Path(file).absolute())}}
+        plugin = {"plugin": "replay", "settings": {"file": _files(file)}}
         return checked({"instrument": plugin}, ServerSettings, config), None
     settings = load(Path(config), ServerSettings)
     return settings, Path(config).absolute().parent / settings.folder
+
+
+def _files(text: str) -> list[str]:
+    """Return the files of `FILE+FILE`; a file that is there under the whole name is meant by it."""
+    names = [text] if Path(text).exists() else text.split("+")
+    return [str(Path(name).absolute()) for name in names]
 
 
 @contextmanager

@@ -7,19 +7,21 @@ zero.
 
 Detectors have the names that `streaming.files.Recording` finds: those of a file that
 beamloop wrote, and in any other file `spectrum` for its only spectral grid, `diffraction`
-for its only grid of frames, and the quantity of each image (`height_retrace`).
+for its only grid of frames, and the quantity or title of each image (`height_retrace`, `haadf`).
+Files of one session, spectra and the image recorded with them, play back as one instrument.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat
+from pydantic import Field, NonNegativeFloat
 
-from ..core.errors import NotRecorded, SettingsInvalid
+from ..core.errors import NotRecorded, RecordingUnreadable, SettingsInvalid
 from ..core.frame import FrameBatch, Scan
 from ..core.frozen import Frozen
 from ..core.instrument import DetectorInfo, InstrumentInfo, RecordedGrid
@@ -28,7 +30,7 @@ from ..core.plan import Acquisition, GridScan, Region
 from ..core.protocols import Blanker, Instrument
 from ..core.settings import checked
 from ..core.signal import Axis
-from ..streaming.files import RecordedDetector, Recording, open_recording
+from ..streaming.files import RecordedDetector, Recording, field_of, open_recording
 from .clock import VirtualClock
 
 SNAP = 1e-3
@@ -49,7 +51,7 @@ class ReplaySettings(Frozen):
     Attributes
     ----------
     file
-        The recording, an NSID file.
+        The recording; a list of files plays them back together.
     name
         Name of the instrument; None for the file's own.
     pace
@@ -58,10 +60,15 @@ class ReplaySettings(Frozen):
         Image detector to start from; None for the first image that covers the recorded grid.
     """
 
-    file: Path
+    file: Path | Annotated[tuple[Path, ...], Field(min_length=1)]
     name: str | None = None
     pace: NonNegativeFloat = 0.0
     overview: str | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files, in order."""
+        return self.file if isinstance(self.file, tuple) else (self.file,)
 
 
 def replay(settings: Mapping[str, object], blanker: Blanker) -> Instrument:
@@ -72,13 +79,15 @@ def replay(settings: Mapping[str, object], blanker: Blanker) -> Instrument:
     SettingsInvalid
         If a setting is wrong, or the overview named is no image of this recording.
     RecordingUnreadable
-        If the file cannot be replayed.
+        If a file cannot be read, or holds nothing on a grid.
+    NotInstalled
+        If a file needs a package that is not installed.
     """
     wanted = checked(settings, ReplaySettings, "settings of the replay instrument")
-    recording = open_recording(wanted.file)
+    recording = open_recording(*wanted.files)
     try:
         return Replay(recording, wanted, VirtualClock(pace=wanted.pace))
-    except SettingsInvalid:
+    except (SettingsInvalid, RecordingUnreadable):
         recording.close()
         raise
 
@@ -104,7 +113,7 @@ class Replay:
     def __init__(self, recording: Recording, settings: ReplaySettings, clock: VirtualClock) -> None:
         self._recording = recording
         self._clock = clock
-        self._field = _field(recording.main)
+        self._field = field_of(recording.main)
         self._playable = {d.name: d for d in recording.detectors if _misfit(d, self._field) <= 0.5}
         self._info = self._described(settings)
 
@@ -182,7 +191,7 @@ class Replay:
         return 0.0
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
         self._recording.close()
 
     def _recorded(self, name: str) -> RecordedDetector:
@@ -210,17 +219,18 @@ class Replay:
         return most if plan.expected or real_s == 0 else max(1, min(most, int(LONGEST_WAIT_S / real_s)))
 
     def _described(self, settings: ReplaySettings) -> InstrumentInfo:
-        path = self._recording.path
+        paths = self._recording.paths
+        together = " + ".join(path.name for path in paths)
         images = [name for name, d in self._playable.items() if d.kind == "image"]
         overview = settings.overview or _first_covering(self._recording, images)
         if settings.overview is not None and settings.overview not in images:
             raise SettingsInvalid(
-                f"overview = {settings.overview!r}: no such image in {path}{nearest(settings.overview, images)}"
+                f"overview = {settings.overview!r}: no such image in {together}{nearest(settings.overview, images)}"
             )
         left_out = [d.name for d in self._recording.detectors if d.name not in self._playable]
         notes = [*self._recording.notes, *(f"{name} lies elsewhere and is left out" for name in left_out)]
         return InstrumentInfo(
-            name=settings.name or path.stem,
+            name=settings.name or paths[0].stem,
             source="recording",
             simulated=any(d.simulated for d in self._playable.values()),
             field=self._field,
@@ -228,19 +238,8 @@ class Replay:
             detectors=tuple(_detector_info(d) for d in self._playable.values()),
             overview=overview,
             expects=True,
-            doc="; ".join([f"{path.name} played back", *notes]),
+            doc="; ".join([f"{together} played back", *notes]),
         )
-
-
-def _field(recorded: RecordedDetector) -> Region:
-    """Return the rectangle that the pixels of a recorded grid tile."""
-    y, x = recorded.y, recorded.x
-    return Region(
-        y_m=y.offset - y.scale / 2,
-        x_m=x.offset - x.scale / 2,
-        height_m=y.size * y.scale,
-        width_m=x.size * x.scale,
-    )
 
 
 def _misfit(recorded: RecordedDetector, field: Region) -> float:

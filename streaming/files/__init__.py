@@ -1,10 +1,12 @@
-"""NSID files: write signals and growing scans, read recordings."""
+"""Write signals and growing scans as NSID files; read recordings of many kinds."""
 
+from .alignment import field_of as field_of
 from .compression import Compression as Compression
+from .found import Found as Found
 from .growing import GrowingSignal as GrowingSignal
 from .growing import create_signal as create_signal
 from .nsid import write_signal as write_signal
-from .recording import RecordedDetector as RecordedDetector
+from .recorded import RecordedDetector as RecordedDetector
 from .recording import Recording as Recording
 from .recording import open_recording as open_recording
 from .units import customary as customary

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import RecordingUnreadable
 from ...core.signal import Axis, Signal
+from .found import Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +26,14 @@ class Layout:
     Attributes
     ----------
     scan
-        Dimensions of y and x.
+        Dimensions of y and x; None for one that the file does not have, which then has one position.
     frame
         Dimensions of one frame, in the order of `frame_axes`.
     falling
         Whether the file counts y and x downwards.
     """
 
-    scan: tuple[int, int]
+    scan: tuple[int | None, int | None]
     frame: tuple[int, ...]
     falling: tuple[bool, bool]
 
@@ -58,9 +59,17 @@ class RecordedDetector:
     simulated
         Whether the file says that a simulator made it.
     metadata
-        What the file's `metadata` group holds, nested.
+        What the file tells about the acquisition, nested.
     path
         Path of the dataset inside the file.
+    file
+        The file.
+    calibrated
+        Whether y and x are lengths that the file tells; else a pixel stands for `placing.NOMINAL_M`.
+    notes
+        What its reader had to guess; one line each.
+    place
+        How y and x were found where not as the file tells them, else empty.
     """
 
     name: str
@@ -75,7 +84,11 @@ class RecordedDetector:
     metadata: Mapping[str, object]
     path: str
     layout: Layout
-    dataset: h5py.Dataset
+    dataset: Numbers
+    file: Path
+    calibrated: bool
+    notes: tuple[str, ...]
+    place: str
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -128,16 +141,17 @@ class RecordedDetector:
 
     def _block(self, rows: slice, columns: slice) -> NDArray:
         """Return a rectangle of frames, shape (rows, columns, *frame_shape)."""
-        place: list[slice] = [slice(None)] * self.dataset.ndim
+        place: list[slice] = [slice(None)] * len(self.dataset.shape)
         for dimension, falling, size, part in zip(
             self.layout.scan, self.layout.falling, self.shape, (rows, columns), strict=True
         ):
-            place[dimension] = slice(size - part.stop, size - part.start) if falling else part
+            if dimension is not None:
+                place[dimension] = slice(size - part.stop, size - part.start) if falling else part
         try:
             block = self.dataset[tuple(place)]
         except (OSError, RuntimeError, ValueError) as error:
-            raise RecordingUnreadable(
-                f"{self.dataset.file.filename} is damaged in {self.path} near row {rows.start}: {error}"
-            ) from None
-        turned = block.transpose(*self.layout.scan, *self.layout.frame)
+            raise RecordingUnreadable(f"{self.file} is damaged in {self.path} near row {rows.start}: {error}") from None
+        absent = [i for i, dimension in enumerate(self.layout.scan) if dimension is None]
+        there = [dimension for dimension in self.layout.scan if dimension is not None]
+        turned = np.expand_dims(block.transpose(*there, *self.layout.frame), absent)
         return turned[tuple(slice(None, None, -1 if falling else 1) for falling in self.layout.falling)]

@@ -1,26 +1,33 @@
 """The axes of a recorded dataset as its file tells them, and which of them are y and x.
 
-Files order and name axes as their authors liked: `x, y, energy`, `X, Y, Voltage`, `y, x`.
-What is found is kept in a small table first; only then is it decided what it means.
+Files order and name axes as their authors liked: `x, y, energy`, `X, Y, Voltage`, `y, x`,
+`height, width, Energy`. What is found is kept in a small table first; only then is it decided
+what it means.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from ...core.signal import Axis
-from .nsid import group_of
 from .units import si_units
 
 EVEN = 1e-3
 """Part of a step by which coordinates may miss an even axis and still make one."""
 
-_CANONICAL = {"kx": "u", "ky": "v", "qx": "u", "qy": "v"}
+_ON_THE_SPECIMEN = {
+    "y": "y", "height": "y", "scany": "y",
+    "x": "x", "width": "x", "scanx": "x",
+}  # fmt: skip
+_ON_A_DETECTOR = {
+    "v": "v", "ky": "v", "qy": "v", "dy": "v", "dety": "v",
+    "u": "u", "kx": "u", "qx": "u", "dx": "u", "detx": "u",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,7 @@ class Scale:
     name, quantity, units
         As the file spells them.
     kind
-        NSID's dimension type, or empty.
+        NSID's dimension type (`SPATIAL`, `RECIPROCAL`, `SPECTRAL`, ...), or empty.
     at
         The coordinates, shape (size,), in `units`.
     step
@@ -53,34 +60,56 @@ class Scale:
 
     @property
     def is_detector_axis(self) -> bool:
-        """Whether the name says that it lies on a detector."""
-        return self.name.lower() in ("u", "v", *_CANONICAL)
+        """Whether name or kind says that it lies on a detector."""
+        return self.kind == "RECIPROCAL" or _short(self.name) in _ON_A_DETECTOR
+
+    @property
+    def on_specimen(self) -> str:
+        """`y` or `x` if it lies on the specimen under this name, else empty."""
+        return "" if self.is_detector_axis else _ON_THE_SPECIMEN.get(_short(self.name), "")
 
     def axis(self) -> Axis:
         """Return it as an axis of a frame: SI units, a plain name, even where it is even."""
         units, factor = self.si
-        name = slug(self.name)
-        known = {"name": _CANONICAL.get(name, name), "units": units, "quantity": self.quantity, "size": len(self.at)}
+        name = _ON_A_DETECTOR.get(_short(self.name), slug(self.name))
+        if units == "eV" and name in ("", "z"):
+            name = "energy"
+        known = {"name": name, "units": units, "quantity": self.quantity, "size": len(self.at)}
         return even_axis(known, self.at * factor, (self.step or 1.0) * factor) or Axis(
             **known, values=tuple((self.at * factor).tolist())
         )
 
 
-def scales_of(dataset: h5py.Dataset) -> list[Scale]:
-    """Return the axes of a dataset in the file's order; one without a scale becomes a bare index."""
-    return [_scale(dataset, i) for i in range(dataset.ndim)]
+def even_scale(name: str, units: str, size: int, step: float, offset: float = 0.0, kind: str = "") -> Scale:
+    """Return an axis that a file tells by its step and first coordinate."""
+    return Scale(name, "", units, kind, offset + step * np.arange(size, dtype=np.float64), step)
 
 
-def scan_dimensions(scales: list[Scale]) -> tuple[int, int] | None:
-    """Return which dimensions are y and x; None if the data lie on no grid in space."""
-    spatial = [i for i, s in enumerate(scales) if s.kind == "SPATIAL" and not s.is_detector_axis]
-    named = {s.name.lower(): i for i, s in enumerate(scales)}
+def bare_scale(name: str, size: int, kind: str = "") -> Scale:
+    """Return an axis that a file tells nothing about."""
+    return even_scale(name, "", size, 1.0, kind=kind)
+
+
+def scan_dimensions(scales: Sequence[Scale]) -> tuple[int | None, int | None] | None:
+    """Return which dimensions are y and x; None if the data lie on no grid in space.
+
+    A line of positions is a grid of one row: its y is None. One frame alone, all of whose axes are a
+    detector's, is a grid of one position: both are None.
+    """
+    named = {scale.on_specimen: i for i, scale in reversed(list(enumerate(scales)))}
     if "y" in named and "x" in named:
         return named["y"], named["x"]
-    return (spatial[0], spatial[1]) if len(spatial) == 2 else None
+    spatial = [i for i, s in enumerate(scales) if s.kind == "SPATIAL" and not s.is_detector_axis]
+    if len(spatial) == 2:
+        return spatial[0], spatial[1]
+    if len(spatial) == 1:
+        return None, spatial[0]
+    if not spatial and scales and all(s.is_detector_axis or s.kind == "SPECTRAL" for s in scales):
+        return None, None
+    return None
 
 
-def frame_dimensions(scales: list[Scale], scan: tuple[int, int]) -> tuple[int, ...]:
+def frame_dimensions(scales: Sequence[Scale], scan: tuple[int | None, int | None]) -> tuple[int, ...]:
     """Return which dimensions make a frame, `(v, u)` in this order."""
     rest = [i for i in range(len(scales)) if i not in scan]
     names = [scales[i].axis().name for i in rest]
@@ -111,28 +140,5 @@ def slug(text: str) -> str:
     return re.sub(r"\W+", "_", apart).strip("_").lower()
 
 
-def text_of(value: object) -> str:
-    """Return an HDF5 attribute as text."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _scale(dataset: h5py.Dataset, i: int) -> Scale:
-    dimension, size = dataset.dims[i], dataset.shape[i]
-    label = text_of(dimension.label)
-    found = dimension[0] if len(dimension) else group_of(dataset).get(label)
-    if not isinstance(found, h5py.Dataset) or found.shape != (size,) or found.dtype.kind not in "iuf":
-        return Scale(label or f"dimension_{i}", "", "", "", np.arange(size, dtype=np.float64))
-    at = found[()].astype(np.float64)
-    if not np.isfinite(at).all():
-        # Coordinates that are no numbers tell nothing, and neither do their units.
-        return Scale(label, "", "", "", np.arange(size, dtype=np.float64))
-    facts = {key: text_of(found.attrs[key]) for key in ("quantity", "units", "dimension_type") if key in found.attrs}
-    step = found.attrs.get("step")
-    return Scale(
-        label or str(found.name).rsplit("/", 1)[-1],
-        facts.get("quantity", ""),
-        facts.get("units", ""),
-        facts.get("dimension_type", "").rsplit(".", 1)[-1].upper(),
-        at,
-        None if step is None else float(step),
-    )
+def _short(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()

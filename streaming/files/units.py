@@ -46,7 +46,7 @@ def si_units(text: str, *, of_length: bool = False) -> tuple[str, float]:
     plain = re.sub(r"\\mu\b", "u", text).translate(_SIGNS)
     plain = re.sub(r"[${}\\]", "", plain).strip()
     compact = re.sub(r"[\s_]", "", plain).replace("**", "^")
-    if compact.lower() in _NOTHING:
+    if compact.lower() in _NOTHING or "?" in compact:
         return "", 1.0
     if known := _simple(compact, of_length):
         return known[0], float(known[1])

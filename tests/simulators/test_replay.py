@@ -22,6 +22,7 @@ from beamloop.core import (
     UnknownName,
 )
 from beamloop.core.registry import INSTRUMENTS, find
+from beamloop.models.features import patch_features, patches
 from beamloop.simulators import SharedLine, VirtualClock
 from beamloop.simulators.replay import Replay, ReplaySettings
 from beamloop.streaming.files import open_recording, write_signal
@@ -317,3 +318,28 @@ def test_every_real_file_replays_all_of_its_detectors(opened: Open, recorded: Pa
                 frames, _ = taken(instrument, plan)
                 wanted = detector.signal().data
                 np.testing.assert_array_equal(frames.reshape(wanted.shape), wanted)
+
+
+def test_two_files_play_as_one_instrument_and_patches_of_the_image_are_features_of_the_spectra(
+    recorded: Path,
+) -> None:
+    folder = recorded / "eels-si-interface"
+    files = [str(folder / name) for name in ("SI-EELS.dm3", "SI-HAADF.dm3")]
+    instrument = find(INSTRUMENTS, "replay")({"file": files}, Untouchable())
+    try:
+        info = instrument.describe()
+        assert {d.name: d.grid and d.grid.shape for d in info.detectors} == {"spectrum": (49, 6), "haadf": (1568, 192)}
+        assert info.overview == "haadf"
+        assert "SI-EELS.dm3 + SI-HAADF.dm3 played back" in info.doc
+        image, _ = taken(instrument, GridScan(detector="haadf", shape=(1568, 192), dwell_s=1e-6))
+        overview = Signal(image.reshape(1568, 192), info.field.grid((1568, 192)))
+        positions = GridScan(detector="spectrum", shape=(49, 6), dwell_s=1e-3).positions(info.field)
+        around = patches(overview, positions, 33)
+        # Cut by whole pixels instead: the patch is centred between pixels, so it is the mean of its neighbours.
+        wanted = image.reshape(49, 32, 6, 32).swapaxes(1, 2).reshape(294, 32, 32).astype(float)
+        middle = (wanted[:, :-1] + wanted[:, 1:]) / 2
+        middle = (middle[:, :, :-1] + middle[:, :, 1:]) / 2
+        np.testing.assert_allclose(around[:, 1:-1, 1:-1], middle, rtol=1e-5)
+        assert patch_features(overview, positions, size_px=33).shape == (294, 8)
+    finally:
+        instrument.close()

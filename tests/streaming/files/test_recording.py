@@ -134,8 +134,8 @@ def test_a_length_without_units_is_taken_from_a_twin_axis(tmp_path: Path) -> Non
         assert [d.name for d in recording.detectors] == ["height", "phase_retrace"]
         phase = recording.detector("phase_retrace")
         assert (phase.shape, phase.x.scale, phase.x.units) == ((5, 4), pytest.approx(2e-9), "m")
-        assert len(recording.notes) == 2
-        assert "'deg'; nm taken from its twin" in recording.notes[0]
+        assert len(recording.notes) == 1
+        assert "axes y and x of /Channel_1/thing_1/thing: units 'deg'; nm taken from its twin" in recording.notes[0]
 
 
 @pytest.mark.parametrize("units", ["", "px", "V"])
@@ -268,12 +268,14 @@ def test_an_hdf5_file_without_a_main_dataset_is_refused(tmp_path: Path) -> None:
         open_recording(tmp_path / "f.h5")
 
 
-def test_a_file_of_lists_only_is_refused_and_names_them(tmp_path: Path) -> None:
+def test_a_file_of_lists_only_opens_but_has_no_grid_to_play_and_names_them(tmp_path: Path) -> None:
     index = Axis(name="index", size=4)
     with h5py.File(tmp_path / "f.h5", "w") as file:
         write_signal(file, "Channel_000", "points", Signal(np.zeros((4, 3)), (index, Axis(name="energy_loss", size=3))))
-    with pytest.raises(RecordingUnreadable, match=r"points/points \(index, energy_loss; float64\) is no grid"):
-        open_recording(tmp_path / "f.h5")
+    with open_recording(tmp_path / "f.h5") as recording:
+        assert [found.path for found in recording.beside] == ["/Measurement_000/Channel_000/points/points"]
+        with pytest.raises(RecordingUnreadable, match=r"points/points \(index, energy_loss; float64\) is no grid"):
+            _ = recording.main
 
 
 # Files that others made.
@@ -313,7 +315,7 @@ def test_the_four_images_of_pto_share_one_field_of_view(recorded: Path) -> None:
         assert [d.name for d in recording.detectors] == names
         assert {(d.shape, d.y.scale, d.x.units) for d in recording.detectors} == {((256, 256), 1e-6 / 255, "m")}
         assert recording.main.name == "height_retrace"
-        assert len(recording.notes) == 2
+        assert len(recording.notes) == 1
 
 
 def test_the_lattice_image_of_strontium_titanate_is_an_image_in_metres(recorded: Path) -> None:
