@@ -90,10 +90,6 @@ class OutputUnwritable(BeamloopError):
     """An output cannot be written: its folder is missing or read-only, or the disk is full."""
 
 
-class StorageFailed(BeamloopError):
-    """A disk is full, gone or read-only, so that something could not be kept."""
-
-
 class InstrumentUnreachable(BeamloopError):
     """No answer came from an instrument within the stated time."""
 

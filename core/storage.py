@@ -60,14 +60,40 @@ def make_durable(rows: sqlite3.Connection, file: Path, durability: Durability) -
     StorageFailed
         If the disk cannot do write-ahead logging.
     """
+    # The change to logging itself must last: EXTRA also syncs the name of the rollback journal away.
+    rows.execute("PRAGMA synchronous = EXTRA")
     mode = rows.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-    if mode != "wal":
+    # SQLite says "wal" even when a sync failed and nothing was changed; -1 pages of log tell.
+    pages = rows.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+    if mode != "wal" or pages < 0:
         raise StorageFailed(
-            f"{file}: its disk cannot do write-ahead logging (SQLite stays with {mode!r}); use a local disk"
+            f"{file}: its disk does no write-ahead logging (SQLite says {mode!r}): if it is full or failing, mend that "
+            "and try again, otherwise use a local disk"
         )
     rows.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
     # Where a plain sync stops at the drive's own cache (macOS), ask for more; elsewhere it changes nothing.
     rows.execute(f"PRAGMA fullfsync = {'ON' if durability == 'power' else 'OFF'}")
+
+
+def empty_log(rows: sqlite3.Connection, file: Path) -> None:
+    """Have the file itself take what lies in its write-ahead log, and the disk forget the log.
+
+    After a sync that failed, the system may hold the log in memory only and never bring it to the
+    disk, though later syncs succeed. What was read from such a log must not be trusted to it.
+
+    Raises
+    ------
+    StorageFailed
+        If somebody reads the file and does not end.
+
+    Source: Rebello et al., "Can applications recover from fsync failures?", USENIX ATC 2020.
+    """
+    busy = rows.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    if busy:
+        raise StorageFailed(f"{file}: somebody reads it and does not end; end that, then go on")
+    log = file.with_name(f"{file.name}-wal")
+    if log.exists():
+        _sync(log, os.O_RDWR)
 
 
 @contextmanager
@@ -95,11 +121,15 @@ def sync_folder(folder: Path) -> None:
         return
     # Who may not list a folder has put nothing new into it.
     with suppress(PermissionError):
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
+        _sync(folder, os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    number = os.open(path, flags)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _failure(file: Path, said: str, name: str) -> StorageFailed:

@@ -6,6 +6,7 @@ Both are in the journal before they are asked for, with the checksum of what cam
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -71,8 +72,11 @@ class SideScans:
         plan = self._prepared.overview
         if plan is None:
             return None
-        if self._latest("overview", Acquired) is not None:
-            return file.overview()
+        taken = self._latest("overview", Acquired)
+        if taken is not None:
+            kept = file.overview()
+            # A file's axes are rounded by their nm, and the features must come out to the last bit as they did.
+            return None if kept is None else replace(kept, axes=taken.scan.scan_axes)
         before = self._latest("overview", Asked)
         if before is not None:
             try:

@@ -75,7 +75,8 @@ def _detector(detector: DetectorInfo, overview: str | None) -> tuple[str, ...]:
     first = "overview" if detector.name == overview else ""
     if detector.grid is not None:
         dwell = "only at the {} x {} recorded positions".format(*detector.grid.shape)
-    return detector.name, f"{detector.quantity} ({detector.units})", axes, detector.dtype, dwell, first, detector.doc
+    measured = f"{detector.quantity} ({detector.units})" if detector.units else detector.quantity
+    return detector.name, measured, axes, detector.dtype, dwell, first, detector.doc
 
 
 def _doing(state: InstrumentState) -> Iterator[str]:

@@ -10,8 +10,9 @@ Source: HDF5 Reference Manual, H5Dget_offset: the raw data of a contiguous datas
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import cast
 
@@ -19,11 +20,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core import FrameBatch, FrameShapeWrong, RecordingUnreadable, Scan, SettingsInvalid, Signal
+from ...core import FrameBatch, FrameShapeWrong, RecordingUnreadable, Scan, ScanEnd, SettingsInvalid, Signal
 from ...core.closing import Closing
 from ...streaming.files.nsid import POSITIONS, VALID, group_of
 from .disk import failed
-from .rows import CHECKSUMS, ID_BYTES, MEASUREMENT_IDS, SCAN_IDS, StoredRows, checksum
+from .rows import CHECKSUMS, COSTS, ID_BYTES, MEASUREMENT_IDS, SCAN_IDS, StoredRows, checksum, index_of
+from .seal import place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,16 @@ class Column:
     def place(self, row: int) -> int:
         """Return where a row begins."""
         return self.start + row * self.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """One row as the scan that gave it: its header, its frame and how it ended."""
+
+    row: int
+    scan: Scan
+    batch: FrameBatch
+    end: ScanEnd
 
 
 class GrowingRows(Closing):
@@ -67,10 +79,10 @@ class GrowingRows(Closing):
         self._frames = _column(stored.main)
         self._columns = {
             name: _column(cast(h5py.Dataset, group[name]))
-            for name in (POSITIONS, MEASUREMENT_IDS, SCAN_IDS, CHECKSUMS, VALID)
+            for name in (POSITIONS, MEASUREMENT_IDS, SCAN_IDS, COSTS, CHECKSUMS, VALID)
         }
         try:
-            self._raw = path.open("r+b", buffering=0)
+            self._raw = _opened(path)
         except OSError as error:
             raise failed(path, "opened for writing", error) from None
 
@@ -79,7 +91,7 @@ class GrowingRows(Closing):
         """Rows stored."""
         return len(self.measurement_ids)
 
-    def add(self, scan: Scan, batch: FrameBatch) -> int:
+    def add(self, scan: Scan, batch: FrameBatch, end: ScanEnd | None) -> int:
         """Write the last frame of a batch into the next row and return its number; it counts when this returns.
 
         Raises
@@ -94,11 +106,13 @@ class GrowingRows(Closing):
         batch.check(scan)
         self._check(scan)
         row, position, frame = self.count, batch.positions[-1] * 1e9, np.ascontiguousarray(batch.frames[-1])
+        cost = np.zeros(2) if end is None else np.array([end.electrons, end.duration_s])
         values = {
             POSITIONS: position.tobytes(),
             MEASUREMENT_IDS: scan.measurement_id.encode().ljust(ID_BYTES, b"\0"),
             SCAN_IDS: scan.scan_id.encode().ljust(ID_BYTES, b"\0"),
-            CHECKSUMS: np.uint32(checksum(scan.measurement_id, scan.scan_id, position, frame)).tobytes(),
+            COSTS: cost.tobytes(),
+            CHECKSUMS: np.uint32(checksum(scan.measurement_id, scan.scan_id, cost, position, frame)).tobytes(),
             VALID: b"\1",
         }
         try:
@@ -106,6 +120,9 @@ class GrowingRows(Closing):
             for name, value in values.items():
                 self._put(self._columns[name].place(row), value)
         except OSError as error:
+            # A disk that was away and comes back does not know this descriptor any more.
+            with suppress(OSError):
+                self._raw.close()
             raise failed(self._path, "given a frame", error) from None
         self.measurement_ids.append(scan.measurement_id)
         self.scan_ids.append(scan.scan_id)
@@ -119,17 +136,36 @@ class GrowingRows(Closing):
         RecordingUnreadable
             If it is not what was written.
         """
-        position = self._get(self._columns[POSITIONS], row)
-        frame, written = self._get(self._frames, row), self._get(self._columns[CHECKSUMS], row)
-        if checksum(self.measurement_ids[row], self.scan_ids[row], position, frame) != written:
-            raise RecordingUnreadable(f"{self._path}: row {row} is damaged: it fails its checksum")
+        frame = self.stored(row).batch.frames[0]
         return Signal(frame, self.scan.frame_axes, self.scan.quantity, self.scan.units)
+
+    def stored(self, row: int) -> StoredRow:
+        """Return everything about a row that is there.
+
+        Raises
+        ------
+        RecordingUnreadable
+            If it is not what was written.
+        """
+        position, cost = self._get(self._columns[POSITIONS], row), self._get(self._columns[COSTS], row)
+        frame, written = self._get(self._frames, row), self._get(self._columns[CHECKSUMS], row)
+        names = self.measurement_ids[row], self.scan_ids[row]
+        if checksum(*names, cost, position, frame) != written:
+            raise RecordingUnreadable(f"{self._path}: row {row} is damaged: it fails its checksum")
+        one = {"measurement_id": names[0], "scan_id": names[1], "scan_axes": (index_of(1),)}
+        end = ScanEnd(
+            scan_id=names[1], status="complete", n_frames=1, electrons=float(cost[0]), duration_s=float(cost[1])
+        )
+        batch = FrameBatch(names[1], np.zeros(1, np.int64), position[None] * 1e-9, frame[None])
+        return StoredRow(row, self.scan.model_copy(update=one), batch, end)
 
     def close(self) -> None:
         """Close the file."""
         self._raw.close()
 
     def _put(self, place: int, value: bytes) -> None:
+        if self._raw.closed:
+            self._raw = _opened(self._path)
         self._raw.seek(place)
         left = memoryview(value)
         while left:
@@ -138,7 +174,10 @@ class GrowingRows(Closing):
 
     def _get(self, column: Column, row: int) -> NDArray:
         try:
-            value = os.pread(self._raw.fileno(), column.nbytes, column.place(row))
+            if self._raw.closed:
+                self._raw = _opened(self._path)
+            self._raw.seek(column.place(row))
+            value = self._raw.read(column.nbytes)
         except OSError as error:
             raise RecordingUnreadable(f"{self._path}: row {row} cannot be read: {error}") from None
         return np.frombuffer(value, column.dtype).reshape(column.shape)
@@ -154,7 +193,9 @@ class GrowingRows(Closing):
                 raise SettingsInvalid(f"the id {name!r} has more than {ID_BYTES} bytes; a run file cannot keep it")
 
 
+def _opened(path: Path) -> FileIO:
+    return FileIO(path, "r+b")
+
+
 def _column(dataset: h5py.Dataset) -> Column:
-    start = dataset.id.get_offset()
-    assert start is not None, dataset.name
-    return Column(start, dataset.dtype, dataset.shape[1:])
+    return Column(place_of(dataset)[0], dataset.dtype, dataset.shape[1:])

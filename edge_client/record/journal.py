@@ -22,7 +22,7 @@ from typing import Self
 
 from ...core import OutputExists, RecordingUnreadable, StorageFailed
 from ...core.closing import Closing
-from ...core.storage import Connect, make_durable, sqlite_file, storing, sync_folder
+from ...core.storage import Connect, empty_log, make_durable, sqlite_file, storing, sync_folder
 from ...core.storage import Durability as Durability
 from .events import Event, event_of_json
 from .journal_mark import Claim, Mark, mark_file
@@ -91,7 +91,7 @@ class Journal(Closing):
         with storing(file):
             _touch(file)
             try:
-                claim = _made(file, durability, connect)
+                claim = _made(file, connect)
             except BaseException:
                 _remove(file)
                 raise
@@ -201,10 +201,7 @@ class Journal(Closing):
         rows = self._connect(self._file)
         try:
             make_durable(rows, self._file, self._durability)
-            # What a failed sync left in the log may be in memory only: have the file itself take it.
-            busy = rows.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            if busy:
-                raise StorageFailed(f"{self._file}: somebody reads it and does not end; end that, then go on")
+            empty_log(rows, self._file)
             self._settle(_mark(rows.execute("SELECT * FROM events ORDER BY seq DESC LIMIT 1").fetchall()))
         except BaseException:
             rows.close()
@@ -275,32 +272,39 @@ def read(file: Path) -> list[Entry]:
 
 
 def _touch(file: Path) -> None:
-    try:
-        file.touch(exist_ok=False)
-    except FileExistsError:
-        raise OutputExists(f"{file} already exists; a journal is written once, choose another run folder") from None
+    # SQLite would take in what an earlier file of this name left beside it.
+    there = next((part for part in _parts(file) if part.exists()), None)
+    if there is not None:
+        raise OutputExists(f"{there} already exists; a journal is written once, choose another run folder")
+    file.touch(exist_ok=False)
 
 
-def _made(file: Path, durability: Durability, connect: Connect) -> Claim:
+def _made(file: Path, connect: Connect) -> Claim:
     """Put the empty table into the empty file and return the claim on it."""
     with ExitStack() as undo:
         claim = undo.enter_context(Claim(file))
         rows = undo.enter_context(closing(connect(file)))
-        make_durable(rows, file, durability)
+        # Whatever is promised of its events: that there is a journal, every disk shall know.
+        make_durable(rows, file, "power")
         make_table(rows)
         rows.close()
-        if durability == "power":
-            # Run folder and the folder of all runs may be new as well.
-            for folder in file.resolve().parents[:3]:
-                sync_folder(folder)
+        # Run folder and the folder of all runs may be new as well.
+        for folder in file.resolve().parents[:3]:
+            sync_folder(folder)
         undo.pop_all()
         return claim
 
 
+def _parts(file: Path) -> list[Path]:
+    """Return the file and all that may lie beside it."""
+    beside = [file.with_name(f"{file.name}-{part}") for part in ("wal", "shm", "journal")]
+    return [file, *beside, mark_file(file)]
+
+
 def _remove(file: Path) -> None:
-    for name in (file, mark_file(file), *(file.with_name(f"{file.name}-{part}") for part in ("wal", "shm"))):
+    for part in _parts(file):
         with suppress(OSError):
-            name.unlink()
+            part.unlink()
 
 
 def _mark(rows: Sequence[Row]) -> Mark:

@@ -53,7 +53,7 @@ def mark_of(journal: Path) -> Mark | None:
     """Return the mark beside a journal; None if there is none, or none that can be read."""
     try:
         said, _, check = mark_file(journal).read_bytes().strip().rpartition(b" ")
-    except FileNotFoundError:
+    except OSError:
         return None
     if check != b"%08x" % zlib.crc32(said):
         return None

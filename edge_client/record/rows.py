@@ -4,6 +4,7 @@
     positions         (y, x) of each, in nm
     measurement_ids   which measurement it is, and
     scan_ids          the scan that gave it
+    costs             electrons on the specimen and instrument seconds of that scan
     checksums         CRC-32 of all of these together
     valid             1 where a row was stored
 
@@ -14,7 +15,7 @@ compressed. Names and meaning are the same.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import h5py
@@ -23,13 +24,12 @@ from numpy.typing import NDArray
 
 from ...core import Axis, RecordingUnreadable, Scan
 from ...streaming.files.compression import chunk_of_frames, filters
-from ...streaming.files.facts import facts_of, part_of
+from ...streaming.files.facts import axes_of, facts_of, part_of
 from ...streaming.files.nsid import MEASUREMENT, POSITIONS, VALID, create_main, group_of
-from ...streaming.files.scales import scales_of
-from .disk import reading
+from .damage import reading
 
 NAME, CHANNEL = "measured", "Channel_001"
-MEASUREMENT_IDS, SCAN_IDS, CHECKSUMS = "measurement_ids", "scan_ids", "checksums"
+MEASUREMENT_IDS, SCAN_IDS, COSTS, CHECKSUMS = "measurement_ids", "scan_ids", "costs", "checksums"
 ID_BYTES = 128
 """Longest id, in UTF-8."""
 
@@ -37,6 +37,7 @@ ID_BYTES = 128
 _COLUMNS: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
     MEASUREMENT_IDS: (h5py.string_dtype("utf-8", ID_BYTES), ()),
     SCAN_IDS: (h5py.string_dtype("utf-8", ID_BYTES), ()),
+    COSTS: (np.dtype(np.float64), (2,)),
     CHECKSUMS: (np.dtype(np.uint32), ()),
     VALID: (np.dtype(np.uint8), ()),
 }
@@ -49,28 +50,40 @@ class StoredRows:
     ----------
     main
         The dataset of the frames, shape (rows, *frame_shape).
+    doubtful
+        Whether to count every row that there is space for, stored or not, to see what can be saved of a
+        damaged file.
 
     Attributes
     ----------
     count
-        Rows that were stored.
+        Rows that were stored, one after another from 0.
+    valid
+        What the mask says of them, shape (count,).
     has_ids
         Whether ids and checksums were kept, as run file format 2 does; else the ids are empty.
     measurement_ids, scan_ids
         Which measurement each row is, and which scan gave it.
+    costs
+        Electrons and instrument seconds of each, shape (count, 2).
 
     Raises
     ------
     RecordingUnreadable
-        If the mask is damaged.
+        If the mask is damaged, unless `doubtful`.
     """
 
-    def __init__(self, main: h5py.Dataset) -> None:
+    def __init__(self, main: h5py.Dataset, doubtful: bool = False) -> None:
         group = group_of(main)
+        mask = cast(h5py.Dataset, group[VALID])
         self.main = main
-        self.count = _counted(cast(h5py.Dataset, group[VALID]))
+        self.count = len(main) if doubtful else _counted(mask)
+        self.valid: NDArray[np.uint8] = mask[: self.count]
         self.has_ids = CHECKSUMS in group
         self.measurement_ids, self.scan_ids = (_texts(group, name, self.count) for name in (MEASUREMENT_IDS, SCAN_IDS))
+        self.costs: NDArray[np.float64] = (
+            cast(h5py.Dataset, group[COSTS])[: self.count] if self.has_ids else np.zeros((self.count, 2))
+        )
         self.checksums: list[int] = cast(h5py.Dataset, group[CHECKSUMS])[: self.count].tolist() if self.has_ids else []
         self._positions = cast(h5py.Dataset, group[POSITIONS])
 
@@ -83,8 +96,8 @@ class StoredRows:
         """Return the header of the first scan, with all rows as its scan axis."""
         with reading(self.main.file.filename):
             facts = facts_of(group_of(self.main))["scan"]
-            axes = tuple(scale.axis() for scale in scales_of(self.main)[1:])
-            return Scan.model_validate(facts | {"scan_axes": (index_of(len(self.main)),), "frame_axes": axes})
+            axes = (index_of(len(self.main)), *axes_of(self.main)[1:])
+            return Scan.model_validate(facts | {"scan_axes": axes[:1], "frame_axes": axes[1:]})
 
     def read(self, row: int) -> tuple[NDArray[np.float64], NDArray]:
         """Return position `(y, x)` in nm and frame of a row.
@@ -99,7 +112,7 @@ class StoredRows:
             position, frame = self._positions[row], self.main[row]
         frame = np.asarray(frame, self.main.dtype)
         if self.has_ids and self.checksums[row] != checksum(
-            self.measurement_ids[row], self.scan_ids[row], position, frame
+            self.measurement_ids[row], self.scan_ids[row], self.costs[row], position, frame
         ):
             raise RecordingUnreadable(f"{what} is damaged: it fails its checksum")
         return position, frame
@@ -115,8 +128,8 @@ class StoredRows:
         return found
 
 
-def rows_of(file: h5py.File) -> StoredRows | None:
-    """Return the rows that an open run file holds; None before the first measurement.
+def rows_of(file: h5py.File, doubtful: bool = False) -> StoredRows | None:
+    """Return the rows that an open run file holds; None before the first measurement. See `StoredRows`.
 
     Raises
     ------
@@ -125,20 +138,27 @@ def rows_of(file: h5py.File) -> StoredRows | None:
     """
     with reading(file.filename):
         found = part_of(file, f"{MEASUREMENT}/{CHANNEL}/{NAME}/{NAME}")
-        return StoredRows(found) if isinstance(found, h5py.Dataset) else None
+        return StoredRows(found, doubtful) if isinstance(found, h5py.Dataset) else None
 
 
-def lay_out(file: h5py.File, scan: Scan, capacity: int) -> None:
-    """Lay out space for rows of such frames, plain and at fixed places, where they can be added one by one."""
-    main = _created(file, scan, capacity, _plain())
+def lay_out(file: h5py.File, scan: Scan, capacity: int) -> list[h5py.Dataset]:
+    """Lay out space for rows of such frames, plain and at fixed places, where they can be added one by one.
+
+    Returns the datasets that will grow.
+    """
+    main = _created(file, scan, capacity, _plain(h5py.h5d.ALLOC_TIME_LATE))
     group = group_of(main)
     for column, (dtype, shape) in _COLUMNS.items():
-        group.create_dataset(column, (capacity, *shape), dtype, **_plain())
+        group.create_dataset(column, (capacity, *shape), dtype, **_plain(h5py.h5d.ALLOC_TIME_EARLY))
     group.create_dataset(POSITIONS, data=np.full((capacity, 2), np.nan)).attrs["units"] = "nm"
+    file.flush()
+    # The first write gives the frames their place: the last, so that a file cut short keeps its first rows.
+    main[0] = np.zeros(scan.frame_shape, main.dtype)
+    return [cast(h5py.Dataset, group[name]) for name in (*_COLUMNS, POSITIONS, NAME)]
 
 
-def copy_rows(file: h5py.File, rows: StoredRows) -> None:
-    """Copy all rows of another file into space that was laid out for them.
+def copy_rows(file: h5py.File, rows: StoredRows, told: Callable[[], None]) -> None:
+    """Copy all rows of another file into space that was laid out for them; `told` is called after each.
 
     Raises
     ------
@@ -149,12 +169,13 @@ def copy_rows(file: h5py.File, rows: StoredRows) -> None:
     main, positions = cast(h5py.Dataset, group[NAME]), cast(h5py.Dataset, group[POSITIONS])
     for row in range(rows.count):
         positions[row], main[row] = rows.read(row)
+        told()
     for column, values in _columns(rows, range(rows.count)).items():
         cast(h5py.Dataset, group[column])[: rows.count] = values
 
 
-def write_finished(file: h5py.File, rows: StoredRows, kept: Sequence[int]) -> None:
-    """Write these rows of another file, compressed and without empty ones.
+def write_finished(file: h5py.File, rows: StoredRows, kept: Sequence[int], told: Callable[[], None]) -> None:
+    """Write these rows of another file, compressed and without empty ones; `told` is called after each chunk.
 
     Raises
     ------
@@ -169,6 +190,7 @@ def write_finished(file: h5py.File, rows: StoredRows, kept: Sequence[int]) -> No
         together = [rows.read(row) for row in kept[start : start + chunk[0]]]
         positions[start : start + len(together)] = [position for position, _ in together]
         main[start : start + len(together)] = np.stack([frame for _, frame in together])
+        told()
     group, checked = group_of(main), {"chunks": True, "fletcher32": True}
     group.create_dataset(POSITIONS, data=positions, **checked).attrs["units"] = "nm"
     for column, values in _columns(rows, kept).items():
@@ -180,18 +202,20 @@ def index_of(rows: int) -> Axis:
     return Axis(name="index", size=rows)
 
 
-def checksum(measurement_id: str, scan_id: str, position: NDArray[np.float64], frame: NDArray) -> int:
-    """Return the CRC-32 of one row; `position` is (y, x) in nm."""
-    names = f"{measurement_id}|{scan_id}|".encode() + position.tobytes()
+def checksum(
+    measurement_id: str, scan_id: str, cost: NDArray[np.float64], position: NDArray[np.float64], frame: NDArray
+) -> int:
+    """Return the CRC-32 of one row; `position` is (y, x) in nm, `cost` electrons and instrument seconds."""
+    names = f"{measurement_id}|{scan_id}|".encode() + cost.tobytes() + position.tobytes()
     return zlib.crc32(np.ascontiguousarray(frame).tobytes(), zlib.crc32(names))
 
 
 def _columns(rows: StoredRows, kept: Sequence[int]) -> dict[str, NDArray]:
     """Return what is kept beside frames and positions, for these rows."""
-    found: dict[str, Sequence[object]] = {VALID: [1] * rows.count}
+    found: dict[str, Sequence[object] | NDArray] = {VALID: [1] * rows.count}
     if rows.has_ids:
         ids = ([name.encode() for name in names] for names in (rows.measurement_ids, rows.scan_ids))
-        found |= {MEASUREMENT_IDS: next(ids), SCAN_IDS: next(ids), CHECKSUMS: rows.checksums}
+        found |= {MEASUREMENT_IDS: next(ids), SCAN_IDS: next(ids), COSTS: rows.costs, CHECKSUMS: rows.checksums}
     return {name: np.array([values[row] for row in kept], _COLUMNS[name][0]) for name, values in found.items()}
 
 
@@ -209,10 +233,10 @@ def _created(file: h5py.File, scan: Scan, rows: int, storage: dict[str, object])
     return create_main(file, CHANNEL, NAME, axes, dtype, scan.quantity, scan.units, facts, storage)
 
 
-def _plain() -> dict[str, object]:
+def _plain(when: int) -> dict[str, object]:
     """Return the storage settings that give every row a fixed place, taking space only once it is written."""
     dcpl = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    dcpl.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    dcpl.set_alloc_time(when)
     dcpl.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     return {"dcpl": dcpl}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, zip_longest
@@ -69,8 +70,12 @@ def _scans(story: Story) -> Iterator[Happening]:
 
 
 def _steps(story: Story) -> Iterator[Happening]:
-    best = float("-inf")
-    for _, group in groupby(story.steps, lambda step: _NUMBER.sub("", step.commanded.suggestion.why)):
+    best, again_s = float("-inf"), [time_s for time_s, _ in story.resumptions]
+
+    def chapter(step: Step) -> tuple[str, int]:
+        return _NUMBER.sub("", step.commanded.suggestion.why), bisect(again_s, step.time_s)
+
+    for _, group in groupby(story.steps, chapter):
         steps = list(group)
         first, last = (steps[i].commanded for i in (0, -1))
         why = range_of(first.suggestion.why, last.suggestion.why)
@@ -83,7 +88,7 @@ def _came(steps: list[Step], best: float, units: str) -> tuple[str, float]:
     """Say what some steps gave; return it with the best value by their end."""
     values = [step.arrived.measurement for step in steps if step.arrived is not None]
     told = [f"{len(values)} values"] if len(values) != 1 else ["1 value"]
-    for outcome in ("refused", "failed", "abandoned"):
+    for outcome in ("refused", "failed", "interrupted", "abandoned"):
         if count := sum(step.outcome == outcome for step in steps):
             told.append(f"{count} {'without outcome' if outcome == 'abandoned' else outcome}")
     top = max(values, key=lambda m: m.value, default=None)
@@ -98,3 +103,8 @@ def _words(story: Story) -> Iterator[Happening]:
         yield Happening(time_s, event.word, event.reason)
     for time_s, noted in story.notes:
         yield Happening(time_s, "note", noted.text)
+    for time_s, cut in story.interruptions:
+        charge = f"{'at most ' if cut.estimated else ''}{cut.electrons:.3g} electrons charged"
+        yield Happening(time_s, "interrupted", f"{cut.measurement_id}, {charge}: {cut.reason}")
+    for time_s, resumed in story.resumptions:
+        yield Happening(time_s, "resumed", f"on {resumed.instrument}, beamloop {resumed.versions.get('beamloop', '?')}")

@@ -35,11 +35,12 @@ def best_figure(name: str, units: str, measured: Sequence[Measurement], truth: N
     count = np.arange(1, len(measured) + 1)
     values = np.array([m.value for m in measured])
     if truth is not None:
-        random = best_of_draws(truth, len(measured))
+        draws = np.unique(np.geomspace(1, len(measured), MOST_BARS).round()) if len(measured) > MOST_BARS else count
+        random = best_of_draws(truth, len(measured), draws.astype(int))
         axes.fill_between(
-            count, random.low, random.high, color=ORANGE, alpha=0.25, linewidth=0, label="random, quartiles"
+            draws, random.low, random.high, color=ORANGE, alpha=0.25, linewidth=0, label="random, quartiles"
         )
-        axes.plot(count, random.mean, color=ORANGE, linestyle="--", label="random, expected")
+        axes.plot(draws, random.mean, color=ORANGE, linestyle="--", label="random, expected")
         axes.axhline(float(np.nanmax(truth)), color=BLACK, linewidth=0.9, linestyle=":", label="best there is")
         values = truth[[m.candidate for m in measured]]
     size = 5 if len(measured) <= MOST_BARS else 2

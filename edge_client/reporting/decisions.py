@@ -36,7 +36,11 @@ def decisions(story: Story) -> Iterator[str]:
         f"measured ({units})" if units else "measured", "outcome",
     )  # fmt: skip
     rows = table(head, (_decision(step, info) for step in shown), numbers=(0,), whole=(1, 3, 4))
-    yield rows if len(shown) <= MOST_OPEN else folded(f"Show {len(shown)} steps", [rows])
+    yield (
+        rows
+        if len(shown) <= MOST_OPEN
+        else folded(f"{len(shown)} steps; they are also in run.h5 under /run/decisions", [rows])
+    )
 
 
 def faults(story: Story) -> Iterator[str]:
@@ -50,6 +54,10 @@ def faults(story: Story) -> Iterator[str]:
     ]
     start_s = story.steps[0].time_s if story.steps else 0.0
     rows += [(f"{time_s - start_s:+.1f} s", event.word, event.reason) for time_s, event in story.interventions]
+    rows += [
+        (f"{time_s - start_s:+.1f} s", "interrupted", f"{cut.measurement_id}: {cut.reason}")
+        for time_s, cut in story.interruptions
+    ]
     abandoned = sum(step.outcome == "abandoned" for step in story.steps)
     if abandoned:
         rows.append(("at the end", "abandoned", f"{abandoned} steps were asked for and have no outcome"))

@@ -67,13 +67,14 @@ def _summary(story: Story, seen: Seen) -> Iterator[str]:
         shown.append(("of the true range below the maximum", _regret(story, seen)))
     scans = [acquired.end for _, acquired in story.acquired]
     shown += [
-        ("electrons on the specimen", f"{sum(part.electrons for part in (*story.measurements, *scans)):.3g}"),
+        ("electrons on the specimen", f"{story.electrons + sum(scan.electrons for scan in scans):.3g}"),
         ("instrument time", seconds(sum(part.duration_s for part in (*story.measurements, *scans)))),
         ("time on the wall", seconds(story.duration_s)),
     ]
     yield facts(shown)
     if story.ended is not None:
-        yield text(f"Ended: {story.ended.reason}.")
+        more = "" if story.ended.outcome == "finished" else f" `beamloop resume {story.opened.run}` goes on with it."
+        yield text(f"Ended: {story.ended.reason}.{more}")
     for note in seen.notes[:MOST_NOTES]:
         yield text(f"Of this report: {note}.", "over")
 

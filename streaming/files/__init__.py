@@ -6,8 +6,11 @@ from .found import Found as Found
 from .growing import GrowingSignal as GrowingSignal
 from .growing import create_signal as create_signal
 from .nsid import write_signal as write_signal
+from .placing import NOMINAL_M as NOMINAL_M
 from .recorded import RecordedDetector as RecordedDetector
 from .recording import Recording as Recording
 from .recording import open_recording as open_recording
+from .sidpy_dataset import from_sidpy as from_sidpy
+from .sidpy_dataset import to_sidpy as to_sidpy
 from .units import customary as customary
 from .units import si_units as si_units

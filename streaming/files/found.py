@@ -81,5 +81,6 @@ class Found:
     def passed_over(self) -> str:
         """Return why it is no detector, in one line."""
         axes = ", ".join(scale.name or "unnamed" for scale in self.scales)
-        why = self.why or "no grid of numbers over y and x and was passed over"
+        plain = "no grid of numbers over y and x" if self.data.dtype.kind in "biuf" else "no array of plain numbers"
+        why = self.why or f"{plain} and was passed over"
         return f"{self.path} ({axes}; {self.data.dtype}) is {why}"

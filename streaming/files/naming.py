@@ -1,7 +1,7 @@
 """What a recorded detector is called: a name that a person can type, one for each.
 
 A file that beamloop wrote keeps its own (`haadf`, `eels`). In any other file the only grid of
-spectra is called `spectrum`, the only grid of larger frames `diffraction`, and an image after
+spectra is called `spectrum`, the only grid of camera frames `diffraction`, and an image after
 its quantity (`height_retrace`), else after its title (`haadf`), else `image`. Where two would
 share a name, the title or the name of their group in the file decides.
 """
@@ -49,7 +49,7 @@ def apart(detectors: Iterable[RecordedDetector]) -> list[RecordedDetector]:
 
 def _natural(detector: RecordedDetector, found: Found) -> str:
     if detector.kind != "image":
-        return {"spectrum": "spectrum", "frames": "diffraction"}[detector.kind]
+        return "diffraction" if [axis.name for axis in detector.frame_axes[-2:]] == ["v", "u"] else "spectrum"
     name = slug(found.quantity)
     return (_titled(found) or "image") if name in _SAYS_NOTHING else name
 

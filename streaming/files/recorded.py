@@ -126,6 +126,16 @@ class RecordedDetector:
             taken[here] = self._block(slice(int(row), int(row) + 1), slice(first, last + 1))[0, columns[here] - first]
         return taken
 
+    def rows(self, first: int, end: int) -> NDArray:
+        """Return the frames of whole rows from `first` up to `end`, shape (end - first, nx, *frame_shape).
+
+        Raises
+        ------
+        RecordingUnreadable
+            If the file is damaged there.
+        """
+        return self._block(slice(first, end), slice(0, self.x.size))
+
     def signal(self) -> Signal:
         """Return everything recorded, axes `(y, x, *frame_axes)`.
 
@@ -134,7 +144,7 @@ class RecordedDetector:
         RecordingUnreadable
             If the file is damaged.
         """
-        data = self._block(slice(0, self.y.size), slice(0, self.x.size))
+        data = self.rows(0, self.y.size)
         valid = None if self.valid.all() else self.valid
         axes = (self.y, self.x, *self.frame_axes)
         return Signal(data, axes, self.quantity, self.units, valid, dict(self.metadata))

@@ -92,7 +92,7 @@ class Recording(Closing):
             opened.close()
 
 
-def open_recording(*paths: Path) -> Recording:
+def open_recording(*paths: Path | str) -> Recording:
     """Open a recorded file for reading, or several of one session as one recording.
 
     A dataset of another file than the main grid's is laid over the main grid's field if it has a whole number of

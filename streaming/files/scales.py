@@ -56,7 +56,8 @@ class Scale:
     @property
     def si(self) -> tuple[str, float]:
         """SI units and the factor to them."""
-        return si_units(self.units, of_length=self.kind in ("SPATIAL", "RECIPROCAL"))
+        on_a_plane = self.kind in ("SPATIAL", "RECIPROCAL") or self.is_detector_axis or bool(self.on_specimen)
+        return si_units(self.units, of_length=on_a_plane)
 
     @property
     def is_detector_axis(self) -> bool:
@@ -93,17 +94,17 @@ def bare_scale(name: str, size: int, kind: str = "") -> Scale:
 def scan_dimensions(scales: Sequence[Scale]) -> tuple[int | None, int | None] | None:
     """Return which dimensions are y and x; None if the data lie on no grid in space.
 
-    A line of positions is a grid of one row: its y is None. One frame alone, all of whose axes are a
-    detector's, is a grid of one position: both are None.
+    A line of positions is a grid of one row, its y None, or of one column if it is called y. One frame alone,
+    all of whose axes are a detector's, is a grid of one position: both are None.
     """
     named = {scale.on_specimen: i for i, scale in reversed(list(enumerate(scales)))}
     if "y" in named and "x" in named:
         return named["y"], named["x"]
-    spatial = [i for i, s in enumerate(scales) if s.kind == "SPATIAL" and not s.is_detector_axis]
+    spatial = [i for i, s in enumerate(scales) if s.on_specimen or (s.kind == "SPATIAL" and not s.is_detector_axis)]
     if len(spatial) == 2:
         return spatial[0], spatial[1]
     if len(spatial) == 1:
-        return None, spatial[0]
+        return (spatial[0], None) if "y" in named else (None, spatial[0])
     if not spatial and scales and all(s.is_detector_axis or s.kind == "SPECTRAL" for s in scales):
         return None, None
     return None

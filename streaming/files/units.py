@@ -1,7 +1,7 @@
 """SI units in the code, customary ones in files, and every spelling of them on the way in.
 
 Files carry nm, 1/nm and mrad, as microscopists do; energies stay in eV and bias in V.
-Readers meet `n_m`, `µm`, `1 / nm`, `$A^{-1}$` and nothing at all; `si_units` knows them.
+Readers meet `n_m`, `[n_m]`, `µm`, `1 / nm`, `$A^{-1}$` and nothing at all; `si_units` knows them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def si_units(text: str, *, of_length: bool = False) -> tuple[str, float]:
     """
     plain = re.sub(r"\\mu\b", "u", text).translate(_SIGNS)
     plain = re.sub(r"[${}\\]", "", plain).strip()
-    compact = re.sub(r"[\s_]", "", plain).replace("**", "^")
+    compact = re.sub(r"[\s_\[\]]", "", plain).replace("**", "^")
     if compact.lower() in _NOTHING or "?" in compact:
         return "", 1.0
     if known := _simple(compact, of_length):

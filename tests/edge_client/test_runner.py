@@ -25,7 +25,7 @@ from beamloop.edge_client.progress import Silence
 from beamloop.edge_client.record.events import Acquired, Commanded, Framed
 from beamloop.edge_client.record.journal import read
 from beamloop.edge_client.runner import Finished, RunRequest, run_experiment
-from beamloop.streaming.files import write_signal
+from beamloop.streaming.files import open_recording, write_signal
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WINDOW, BACKGROUND = (705.0, 735.0), (640.0, 700.0)
@@ -317,6 +317,26 @@ def test_the_recorded_examples_run(recorded: Path, tmp_path: Path, example: str,
     assert all(m.std is None for m in measured), "the noise of a current or a response is not that of counting"
     assert "RECORDING" in run.folder.report.read_text()
     assert "came from a simulator" not in run.folder.report.read_text()
+
+
+def test_spectra_and_the_image_taken_with_them_run_an_experiment_on_its_patches(recorded: Path, tmp_path: Path) -> None:
+    folder = recorded / "eels-si-interface"
+    asked = small(
+        measure={"detector": "spectrum", "dwell_s": 0.1},
+        features={"size_px": 33, "components": 4},
+        target={"name": "edge", "reduction": "spectrum-window", "settings": {"window": [455.0, 475.0]}},
+        stop={"points": 8},
+    )
+    replayed = f"replay:{folder / 'SI-EELS.dm3'}+{folder / 'SI-HAADF.dm3'}"
+    with embedded(replayed) as address, connect(address) as stem:
+        run = run_experiment(request(tmp_path, asked), stem)
+    assert run.ended.outcome == "finished"
+    assert run.seen.overview is not None
+    assert run.seen.overview.data.shape == (1568, 192)
+    with open_recording(folder / "SI-EELS.dm3") as recording:
+        counts = recording.main.signal().data[:, :, 210:251].sum(axis=2).ravel()
+    for m in run.story.measurements:
+        assert m.value == pytest.approx(float(counts[m.candidate]), rel=1e-5)
 
 
 def test_the_recording_that_ships_runs_the_simulators_experiment(tmp_path: Path) -> None:

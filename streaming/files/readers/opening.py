@@ -72,7 +72,8 @@ def read(path: Path) -> Opened:
         If its kind needs a package that is not installed.
     """
     if not path.is_file():
-        raise RecordingUnreadable(f"no such recording: {path}")
+        folder = ", which is a folder; open a file of it" if path.is_dir() else ""
+        raise RecordingUnreadable(f"no such recording: {path}{folder}")
     with path.open("rb") as raw:
         start = raw.read(8)
     if start == _HDF5 or path.suffix.lower() in _HDF5_ENDINGS:

@@ -3,6 +3,7 @@
     (y, x)          an image
     (y, x, n)       a grid of spectra
     (y, x, v, u)    a grid of frames
+    (y, x, ...)     a grid of whatever
 
 Arrays of Python objects are pickled, and unpickling runs whatever the file says; they are
 never loaded.
@@ -26,11 +27,8 @@ _PICKLED = (
     "an array of Python objects, which are pickled; unpickling can run code that a file brings, so it is never done "
     "here. Where you trust the file, load it with numpy and save its numbers with np.save"
 )
-_AXES = {
-    2: (("y", "SPATIAL"), ("x", "SPATIAL")),
-    3: (("y", "SPATIAL"), ("x", "SPATIAL"), ("channel", "SPECTRAL")),
-    4: (("y", "SPATIAL"), ("x", "SPATIAL"), ("v", "RECIPROCAL"), ("u", "RECIPROCAL")),
-}
+_SCAN = (("y", "SPATIAL"), ("x", "SPATIAL"))
+_FRAME = {0: (), 1: (("channel", "SPECTRAL"),), 2: (("v", "RECIPROCAL"), ("u", "RECIPROCAL"))}
 
 
 class Unloaded:
@@ -99,9 +97,12 @@ def _found(path: str, title: str, data: NDArray | Unloaded) -> Found:
     order = ", ".join(scale.name for scale in scales)
     guess = (f"{path} tells nothing about its axes; ({order}) is taken from its shape {data.shape}",)
     pickled = _PICKLED if data.dtype.hasobject else ""
-    return Found(path, data, scales, title=title, notes=guess if len(data.shape) in _AXES else (), why=pickled)
+    return Found(path, data, scales, title=title, notes=guess if len(data.shape) > 1 else (), why=pickled)
 
 
 def _scales(shape: tuple[int, ...]) -> tuple[Scale, ...]:
-    known = _AXES.get(len(shape), tuple((f"axis_{i}", "") for i in range(len(shape))))
+    if len(shape) < 2:
+        return tuple(bare_scale("index", size) for size in shape)
+    further = len(shape) - len(_SCAN)
+    known = _SCAN + _FRAME.get(further, tuple((f"axis_{i}", "SPECTRAL") for i in range(further)))
     return tuple(bare_scale(name, size, kind) for size, (name, kind) in zip(shape, known, strict=True))

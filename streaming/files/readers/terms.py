@@ -3,7 +3,7 @@
 Axes have a name, units, scale, offset, size and whether they `navigate`, that is, whether the
 probe moves along them; metadata are a tree with General, Signal, Acquisition_instrument.
 
-Which axes lie on the specimen is told by their names (`y`, `x`), or, if two navigate, by that.
+Which axes lie on the specimen is told by their names (`y`, `x`), or by that they navigate.
 `navigate` alone does not decide: Gatan's spectrum images have their energy axis first, and
 that is then the one that navigates.
 
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..found import Found, Numbers
-from ..scales import Scale, even_scale
+from ..scales import Scale, even_scale, scan_dimensions
 from ..units import si_units
 
 _UNSAID = ("<undefined>", "None", "_None_")
@@ -31,14 +31,16 @@ def in_terms(
     """Return a dataset that is told in these terms; `title` is for one that has none of its own."""
     signal = _branch(metadata, "Signal")
     quantity, units = quantity_and_units(str(signal.get("quantity", "")))
+    scales = scales_in(axes, str(signal.get("signal_type", "")))
     return Found(
         path=path,
         data=data,
-        scales=scales_in(axes, str(signal.get("signal_type", ""))),
+        scales=scales,
         quantity=quantity,
         units=units,
         title=title_in(metadata) or title,
         metadata=metadata,
+        notes=_stacked(path, scales),
     )
 
 
@@ -56,7 +58,7 @@ def scales_in(axes: Sequence[Mapping[str, Any]], signal_type: str) -> tuple[Scal
 
     def kind(axis: Mapping[str, Any]) -> str:
         if axis.get("navigate"):
-            return "SPATIAL" if is_camera or len(moved) == 2 else ""
+            return "SPATIAL" if is_camera or len(moved) == 2 or len(in_frame) == 1 else ""
         if is_camera:
             return "RECIPROCAL"
         return "SPATIAL" if len(in_frame) == 2 and not _told(axis, "name") else ""
@@ -82,6 +84,18 @@ def _scale(axis: Mapping[str, Any], kind: str) -> Scale:
         return Scale(name, "", units, kind, np.asarray(axis["axis"], dtype=np.float64))
     step, offset = float(axis.get("scale", 1.0)), float(axis.get("offset", 0.0))
     return even_scale(name, units, int(axis["size"]), step, offset, kind)
+
+
+def _stacked(path: str, scales: Sequence[Scale]) -> tuple[str, ...]:
+    """Return what to note of a stack of images, whose further axis may be anything."""
+    scan = scan_dimensions(scales)
+    if scan is None or None in scan:
+        return ()
+    further = [scale for i, scale in enumerate(scales) if i not in scan and not scale.kind]
+    return tuple(
+        f"{path} is a stack of {len(scale.at)} images; the numbers of a pixel through the stack count as its spectrum"
+        for scale in further
+    )
 
 
 def _told(axis: Mapping[str, Any], key: str) -> str:

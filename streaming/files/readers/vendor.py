@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from .terms import in_terms, title_in
 LAZY_BYTES = 1 << 28
 """Files from this size on stay on disk, where their reader can leave them there."""
 
-_PREFERRED = {"tif": "TIFF", "tiff": "TIFF", "emd": "EMD", "hdf5": "HSPY"}
+_PREFERRED = {"tif": "TIFF", "tiff": "TIFF", "emd": "EMD", "mrc": "MRC", "img": "JEOL"}
 """Readers of endings that several of them claim."""
 
 _NEVER_LAZY = ("Bruker",)
@@ -47,7 +48,8 @@ def vendor(path: Path) -> list[Found]:
     lazy = path.stat().st_size >= LAZY_BYTES and plugin["name"] not in _NEVER_LAZY
     try:
         with config.set(scheduler="synchronous"):
-            datasets = importlib.import_module(plugin["api"]).file_reader(str(path), lazy=lazy)
+            told = importlib.import_module(plugin["api"]).file_reader(str(path), lazy=lazy)
+            return [_found(path, i, each) for i, each in enumerate(told)]
     except ModuleNotFoundError as error:
         raise NotInstalled(
             f"{path} needs the package {error.name}, which rosettasciio uses for {plugin['name']} files: "
@@ -58,7 +60,6 @@ def vendor(path: Path) -> list[Found]:
         raise RecordingUnreadable(
             f"{path} cannot be read as {plugin['name']}: {type(error).__name__}: {_one_line(error)}"
         ) from None
-    return [_found(path, i, each) for i, each in enumerate(datasets)]
 
 
 class OnDisk:
@@ -92,10 +93,29 @@ def _plugin(path: Path) -> Mapping[str, Any]:
 
 
 def _found(path: Path, i: int, told: Mapping[str, Any]) -> Found:
-    metadata = plain(told.get("metadata", {}))
+    metadata = plain(_mapped(told))
     which = title_in(metadata) or (str(i) if i else "")
     where = f"{path.name}: {which}" if which else path.name
     return in_terms(where, _numbers(told["data"]), told["axes"], metadata)
+
+
+def _mapped(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata with what the reader says can be taken over from the file's own facts.
+
+    Its mapping has entries `own.path: (path, change)`, where `change` may be None.
+    """
+    metadata = dict(told.get("metadata", {}))
+    for source, (target, change) in told.get("mapping", {}).items():
+        value = reduce(_below, source.split("."), told.get("original_metadata", {}))
+        value = change(value) if value is not None and change is not None else value
+        if value is not None:
+            *branches, leaf = target.split(".")
+            reduce(lambda branch, name: branch.setdefault(name, {}), branches, metadata)[leaf] = value
+    return metadata
+
+
+def _below(tree: Any, name: str) -> Any:
+    return tree.get(name) if isinstance(tree, Mapping) else None
 
 
 def _numbers(data: Any) -> Numbers:

@@ -50,6 +50,13 @@ def test_leaving_out_negligible_chances_changes_nothing() -> None:
     assert best_of_draws(values, k).mean[-1] == pytest.approx(mean, rel=1e-12)
 
 
+def test_some_numbers_of_draws_give_what_all_of_them_give() -> None:
+    values = np.random.default_rng(1).normal(size=500)
+    all_of_them, some = best_of_draws(values, 520), best_of_draws(values, 520, [1, 7, 300, 499, 520])
+    for name in ("mean", "low", "median", "high"):
+        np.testing.assert_array_equal(getattr(some, name), getattr(all_of_them, name)[[0, 6, 299, 498, 519]])
+
+
 @pytest.mark.parametrize(("truth", "most"), [([np.nan], 1), ([], 1), ([1.0], 0)])
 def test_nothing_to_draw_from_is_refused(truth: list[float], most: int) -> None:
     with pytest.raises(ValueError, match="not defined"):

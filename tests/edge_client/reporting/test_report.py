@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from beamloop.edge_client.experiment import Experiment
-from beamloop.edge_client.record.events import Described, Intervened
+from beamloop.edge_client.record.events import Described, Ended, Interrupted, Intervened, Resumed
 from beamloop.edge_client.record.journal import Entry
 from beamloop.edge_client.record.story import Seen, story_of
 from beamloop.edge_client.reporting.answer import answer
@@ -146,6 +146,24 @@ def test_what_happened_is_told_in_chapters_of_one_reason(entries: list[Entry]) -
     assert many[MOST_CHAPTERS // 2][2] == "102 more, in journal.sqlite"
 
 
+def test_a_run_that_was_cut_off_and_resumed_tells_both(entries: list[Entry], seen: Seen) -> None:
+    story = story_of(entries)
+    cut = Interrupted(measurement_id="m0004", reason="killed", electrons=2e6, duration_s=0.1, estimated=True)
+    resumed = Resumed(instrument="simulator", started="2026-01-01T13:00:00+00:00", versions={"beamloop": "0.9"})
+    at_s = story.steps[6].time_s - 0.01
+    told = replace(story, interruptions=((at_s, cut),), resumptions=((at_s, resumed),))
+    rows = [row[1:] for row in chapters(told)]
+    assert [what for what, _ in rows] == ["note", "steps 1-6", "interrupted", "resumed", "steps 7-14", "finished"]
+    assert rows[2][1] == "m0004, at most 2e+06 electrons charged: killed"
+    assert rows[3][1] == "on simulator, beamloop 0.9"
+    words = " ".join(read(report(told, seen)).words)
+    # 12 measurements of 1e6 electrons and what the cut one is charged with.
+    assert "1.4e+07" in words
+    assert "m0004: killed" in words
+    stopped = replace(story, ended=Ended(outcome="stopped", reason="Ctrl-C"))
+    assert "`beamloop resume canned` goes on with it" in report(stopped, seen)
+
+
 def test_a_long_run_shows_the_decisions_that_mattered_and_says_where_the_rest_is(
     entries: list[Entry], seen: Seen
 ) -> None:
@@ -159,7 +177,7 @@ def test_a_long_run_shows_the_decisions_that_mattered_and_says_where_the_rest_is
     words = " ".join(read(report(replace(story, steps=tuple(steps)), seen)).words)
     assert "202 of the 1802 steps" in words
     assert "All of them are in run.h5 under /run/decisions" in words
-    assert "Show 202 steps" in words
+    assert "202 steps; they are also in run.h5" in words
 
 
 def test_the_commands_that_do_it_again_tell_what_the_command_line_changed(entries: list[Entry]) -> None:

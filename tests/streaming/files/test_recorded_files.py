@@ -76,6 +76,7 @@ CASES = [
     Case(f"{AFM}/PTO_Funakubo0001.h5", "phase_retrace", (256, 256), "<f4", UM / 255, h5("Measurement_000/Channel_3/Channel_3/Channel_3", np.transpose)),
     Case(f"{AFM}/bepfm_32x32x102.npy", "spectrum", (32, 32, 102), "<f8", NM, np.load, ("channel", "", 0, 1), calibrated=False),
     Case(f"{AFM}/cKPFM_10x10.npz", "bias_vec_r", (64, 5), "<f4", NM, lambda path: np.load(path)["bias_vec_r"], calibrated=False),
+    Case(f"{AFM}/cKPFM_10x10.npz", "nd_mat_amp", (10, 10, 2, 64, 5), "<f4", NM, lambda path: np.load(path)["Nd_mat_amp"], ("axis_0", "", 0, 1), calibrated=False),
     Case(f"{ATOMS}/Acquisition_18.emd", "image", (1024, 1024), "<u2", 12.246525 * PM, h5("data/single/data")),
     Case(f"{ATOMS}/MoS2_000-2.npy", "image", (512, 512), "<f8", NM, np.load, calibrated=False),
     Case(f"{ATOMS}/MoS2_001-5.npy", "image", (512, 512), "<f8", NM, np.load, calibrated=False),
