@@ -60,12 +60,17 @@ class KnownMap:
         """The values that are known, in the order of the candidates."""
         return self.truth[np.isfinite(self.truth)]
 
-    def answers(self, seed: int) -> Callable[[Measure], Measurement]:
-        """Return what measures this map; the noise at a candidate follows from the seed alone, not from when."""
+    def answers(self, seed: int) -> Callable[[Measure], Measurement | None]:
+        """Return what measures this map; None where it has no value.
+
+        The noise at a candidate follows from the seed alone, not from when it is measured.
+        """
         noise = self.noise * np.random.default_rng([seed, 1]).standard_normal(len(self.pool))
 
-        def measured(asked: Measure) -> Measurement:
+        def measured(asked: Measure) -> Measurement | None:
             place = asked.suggestion
+            if not math.isfinite(self.truth[place.candidate]):
+                return None
             return Measurement(
                 measurement_id=asked.measurement_id,
                 candidate=place.candidate,
@@ -144,31 +149,29 @@ def trial(known: KnownMap, policy: Policy, points: int, seed: int = 0, ahead: in
 
 
 def visits(
-    measure: Callable[[Measure], Measurement], policy: Policy, points: int, ahead: int = 1
+    measure: Callable[[Measure], Measurement | None], policy: Policy, points: int, ahead: int = 1
 ) -> Iterator[Measurement]:
     """Run a loop on anything that measures and yield each value once the policy has learnt it.
 
-    A value that is not finite is a failed measurement; the policy does not learn it and it
-    is not yielded. Stop asking, and the loop is over.
+    None is a measurement that failed. Stop asking, and the loop is over.
     """
     # A map may lack many values in a row, and lacking them is no fault of an instrument.
     loop = Loop(policy, StopRules(points=points), ahead, patience=1_000_000_000)
     queue = loop.start()
     while queue and isinstance(command := queue.pop(0), Measure):
         measurement = measure(command)
-        is_real = math.isfinite(measurement.value)
-        queue += loop.handle(
-            Measured(measurement) if is_real else Failed(command.measurement_id, "no value is known here")
-        )
-        if is_real:
-            yield measurement
+        if measurement is None:
+            queue += loop.handle(Failed(command.measurement_id, "there is no value here"))
+            continue
+        queue += loop.handle(Measured(measurement))
+        yield measurement
 
 
 def quartiles(found: Iterable[float | NDArray[np.float64]]) -> Quartiles:
     """Return quartiles over trials of a number or a curve; infinite where a quarter, a half, ... never got there.
 
-    >>> quartiles([10.0, 20.0, float("inf")]).median
-    array(20.)
+    >>> float(quartiles([10.0, 20.0, float("inf")]).median)
+    20.0
     """
     every = np.sort(np.array(list(found), dtype=np.float64), axis=0)
     at = (len(every) - 1) * np.array([0.25, 0.5, 0.75])
@@ -176,7 +179,7 @@ def quartiles(found: Iterable[float | NDArray[np.float64]]) -> Quartiles:
     weight = (at - np.floor(at)).reshape(3, *[1] * (every.ndim - 1))
     # Linear between ranks, but never infinity times nothing.
     between = np.where(below == above, below, below + weight * (np.where(weight > 0, above, below) - below))
-    return Quartiles(*between)
+    return Quartiles(*(np.asarray(part) for part in between))
 
 
 def _map_error(belief: Prediction | None, truth: NDArray[np.float64], seen: NDArray[np.bool_]) -> float:
