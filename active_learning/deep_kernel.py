@@ -122,6 +122,11 @@ class DeepKernel:
         """How much better the network in use foretells a measurement, in nats; None where none is in use."""
         return None if self._bent is None else self._bent.gain
 
+    @property
+    def basis(self) -> str:
+        """Whether a network is in use."""
+        return "" if self._bent is None else f", by features that a network has bent (+{self._bent.gain:.2g} nats)"
+
     def fit(self, rows: NDArray[np.intp], values: NDArray[np.float64], std: NDArray[np.float64]) -> None:
         """Learn hyperparameters and belief from all data anew and, when they have grown enough, the network.
 

@@ -177,8 +177,10 @@ def quartiles(found: Iterable[float | NDArray[np.float64]]) -> Quartiles:
     at = (len(every) - 1) * np.array([0.25, 0.5, 0.75])
     below, above = every[np.floor(at).astype(int)], every[np.ceil(at).astype(int)]
     weight = (at - np.floor(at)).reshape(3, *[1] * (every.ndim - 1))
-    # Linear between ranks, but never infinity times nothing.
-    between = np.where(below == above, below, below + weight * (np.where(weight > 0, above, below) - below))
+    # Linear between ranks, but never the difference of two infinities, nor infinity times nothing.
+    gap = np.zeros_like(below)
+    np.subtract(above, below, out=gap, where=(below != above) & (weight > 0))
+    between = below + weight * gap
     return Quartiles(*(np.asarray(part) for part in between))
 
 

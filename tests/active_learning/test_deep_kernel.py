@@ -40,6 +40,8 @@ def test_a_network_finds_what_hides_in_a_faint_feature() -> None:
     plain, deep = fitted(HIDDEN, network_from=M), fitted(HIDDEN)
     assert plain.gain is None
     assert deep.gain is not None
+    assert plain.basis == ""
+    assert "a network has bent" in deep.basis
     assert error(plain.predict(), HIDDEN) > 0.8
     assert error(deep.predict(), HIDDEN) < 0.2
 
