@@ -137,7 +137,10 @@ def _measured(scene: Scene, keeping: Keeping) -> tuple[Ended, Seen]:
 
 
 def _overview(scene: Scene, scans: SideScans) -> Signal | None:
-    scene.onlooker.note("taking the overview" if scene.prepared.overview else "no overview was asked for")
+    if scene.prepared.overview is None:
+        scene.onlooker.note("no overview was asked for")
+    elif not scans.has_overview:
+        scene.onlooker.note("taking the overview")
     return scans.overview(scene.file)
 
 

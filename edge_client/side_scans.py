@@ -59,6 +59,11 @@ class SideScans:
         self._instrument, self._prepared, self._journal = instrument, prepared, journal
         self._asker, self._past = asker, past
 
+    @property
+    def has_overview(self) -> bool:
+        """Whether the journal tells that the first picture was taken."""
+        return self._latest("overview", Acquired) is not None
+
     def overview(self, file: RunFile) -> Signal | None:
         """Take the first picture and keep it in the run file; None where the experiment wants none.
 

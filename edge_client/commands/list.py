@@ -36,7 +36,8 @@ def list_runs(
         return
     table = Table(box=None, pad_edge=False)
     for column in ("run", "state", "measured", "best", "instrument", ""):
-        table.add_column(column, justify="right" if column in ("measured", "best") else "left", overflow="fold")
+        is_number = column in ("measured", "best")
+        table.add_column(column, justify="right" if is_number else "left", no_wrap=column != "")
     for run in runs:
         table.add_row(*_cells(run))
     Console().print(table)
@@ -47,4 +48,6 @@ def _cells(run: Glance) -> tuple[str, ...]:
     measured = f"{run.measured} of {run.wanted}" if run.wanted else str(run.measured)
     hint = {"interrupted": "beamloop resume", "running": f"process {run.process}"}.get(run.state, run.reason)
     best = "" if run.best is None else f"{run.best:.4g}"
-    return run.folder.name, f"[{colour}]{run.state}[/]", measured, best, run.instrument, hint
+    # Of a path its file says enough here; --json has the whole.
+    where = "+".join(part.rpartition("/")[2] for part in run.instrument.split("+"))
+    return run.folder.name, f"[{colour}]{run.state}[/]", measured, best, where, hint

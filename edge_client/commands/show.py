@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from ...core import OutputExists
 from ..record.journal import read
+from ..record.journal_mark import writing_process
 from ..record.read_back import seen_in
 from ..record.run_folder import RunFolder, find_run, put_page
 from ..record.story import Seen, Story, story_of
@@ -45,11 +47,19 @@ def show(
         # Rebuilding a belief that is not in the file can take a while.
         with Console(stderr=True, quiet=as_json).status(f"reading {folder.path.name}"):
             story = story_of(read(folder.journal))
-            seen = seen_in(folder.run_file, story)
+            seen = _with_its_process(seen_in(folder.run_file, story), folder)
             put_page(page, report(story, seen))
         _tell(folder, page, story, seen, as_json)
         if open_it:
             webbrowser.open(page.absolute().as_uri())
+
+
+def _with_its_process(seen: Seen, folder: RunFolder) -> Seen:
+    process = writing_process(folder.journal)
+    if process is None:
+        return seen
+    note = f"process {process} was still working on this run when its report was made: it tells what there was by then"
+    return replace(seen, notes=(*seen.notes, note))
 
 
 def _place(folder: RunFolder, output: Path | None, *, several: bool) -> Path:
