@@ -41,10 +41,7 @@ def list_runs(
         table.add_column(column, justify=justify, no_wrap=True, min_width=max(len(_CELLS[column](run)) for run in runs))
     table.add_column("", no_wrap=True)
     for run in runs:
-        colour = _COLOURS.get(run.state, "red")
-        table.add_row(
-            *(cell(run) for cell in _CELLS.values()), _hint(run), style=colour if run.state != "finished" else ""
-        )
+        table.add_row(*(cell(run) for cell in _CELLS.values()), _hint(run), style=_COLOURS.get(run.state, "red"))
     Console().print(table)
 
 
