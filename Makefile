@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 help:
 	@echo "make demo    an autonomous experiment on the simulated microscope, with a report"
-	@echo "make test    every check: lint, types, layers, tests (BEAMLOOP_DATA=FOLDER adds recorded data)"
+	@echo "make test    every check: lint, types, layers, tests (BEAMLOOP_DATA=FOLDER adds recorded data, BEAMLOOP_CRASHES=200 more crashes)"
 	@echo "make bench   every benchmark, small cases"
 
 setup: $(VENV)/installed
@@ -35,6 +35,7 @@ bench: setup
 	$(BIN)/python benchmarks/loop.py --quick
 	$(BIN)/python benchmarks/stop.py --quick
 	$(BIN)/python benchmarks/simulator.py --quick
+	$(BIN)/python benchmarks/journal.py --quick
 	$(BIN)/python benchmarks/regret.py --quick
 
 clean:

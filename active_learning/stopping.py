@@ -7,6 +7,7 @@ part of the record.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,15 +28,12 @@ class Progress:
         What they cost together: dose and instrument seconds.
     span
         Largest minus smallest value measured, in the target's units.
-    closed
-        Candidates that were measured, refused or failed; nothing more is learnt there.
     """
 
     points: int = 0
     electrons: float = 0.0
     duration_s: float = 0.0
     span: float = 0.0
-    closed: frozenset[int] = frozenset()
 
 
 class StopRules(Frozen):
@@ -63,8 +61,17 @@ class StopRules(Frozen):
     time_s: PositiveFloat | None = None
     uncertainty: PositiveFloat | None = None
 
-    def reached(self, progress: Progress, belief: Prediction | None = None) -> str | None:
+    def reached(self, progress: Progress, belief: Prediction | None = None, closed: Collection[int] = ()) -> str | None:
         """Return why the run should end now, or None if it should go on.
+
+        Parameters
+        ----------
+        progress
+            What the run has done so far.
+        belief
+            Only the rule of uncertainty reads it.
+        closed
+            Candidates that were measured, refused or failed; nothing more is learnt there.
 
         >>> StopRules(points=3).reached(Progress(points=3))
         '3 of 3 points measured'
@@ -76,7 +83,7 @@ class StopRules(Frozen):
         if self.time_s is not None and progress.duration_s >= self.time_s:
             return f"{progress.duration_s:.4g} s of measuring reached the budget of {self.time_s:.4g} s"
         if self.uncertainty is not None and belief is not None and progress.span > 0:
-            doubt = _largest_open_std(belief, progress.closed) / progress.span
+            doubt = _largest_open_std(belief, closed) / progress.span
             if doubt <= self.uncertainty:
                 return (
                     f"largest uncertainty is {doubt:.3g} of the range of values, "
@@ -85,7 +92,7 @@ class StopRules(Frozen):
         return None
 
 
-def _largest_open_std(belief: Prediction, closed: frozenset[int]) -> float:
+def _largest_open_std(belief: Prediction, closed: Collection[int]) -> float:
     is_open = np.ones(len(belief.std), dtype=bool)
     is_open[list(closed)] = False
     return float(belief.std[is_open].max(initial=0.0))

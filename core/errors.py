@@ -54,6 +54,10 @@ class NotArmed(BeamloopError):
     """The instrument was stopped; it needs a new arming before it exposes again."""
 
 
+class Interrupted(BeamloopError):
+    """A command was begun and its outcome is not known: the server or driver died on it."""
+
+
 class BeamBlanked(BeamloopError):
     """The beam was blanked while an acquisition needed it."""
 
@@ -66,8 +70,24 @@ class RecordingUnreadable(BeamloopError):
     """A file is missing, truncated, corrupt or of a kind that cannot be replayed."""
 
 
+class StorageFailed(BeamloopError):
+    """A disk is full, gone or read-only, so that something could not be kept."""
+
+
 class OutputExists(BeamloopError):
     """The output is already there; beamloop never overwrites a run."""
+
+
+class NothingToResume(BeamloopError):
+    """A run came to its end; there is nothing left to go on with."""
+
+
+class NotRunning(BeamloopError):
+    """A run was to be looked at or ended while it runs, and no process works on it."""
+
+
+class OutputUnwritable(BeamloopError):
+    """An output cannot be written: its folder is missing or read-only, or the disk is full."""
 
 
 class InstrumentUnreachable(BeamloopError):

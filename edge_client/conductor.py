@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..active_learning.loop import Command, Failed, Finish, Loop, Measure, Measured, Refused, StopAsked
+from ..active_learning.loop import Command, Finish, Loop, Measure
 from ..core import Suggestion
-from .measuring import Crashed, Halted, Measuring, News, NoValue, Value
+from .measuring import Broken, Crashed, Halted, Measuring, News, NoValue, Value
 from .progress import Onlooker
-from .record.events import Arrived, Commanded, Declined, Ended, Intervened
+from .record.events import Commanded, Ended, Event, Intervened
 from .record.journal import Journal
+from .retelling import Told, loop_event
 from .thinking import Thinking
 
 PATIENCE = 10
@@ -52,11 +53,11 @@ class Conductor:
         Unique name of this run, from which its requests are named.
     clock
         Monotonic seconds.
+    told
+        Where the loop stands, if it was told the journal of a run that was cut off.
 
     Attributes
     ----------
-    best_row
-        Row in the run file of the largest value; None before there is one.
     halted
         Whether the instrument was stopped or lost, so that nothing more should be asked of it.
     """
@@ -70,14 +71,16 @@ class Conductor:
         onlooker: Onlooker,
         asker: str,
         clock: Callable[[], float],
+        told: Told | None = None,
     ) -> None:
         self._loop, self._thinking, self._journal, self._inbox = loop, thinking, journal, inbox
         self._onlooker, self._asker, self._clock = onlooker, asker, clock
+        self._told = told
         self._asked: dict[str, Suggestion] = {}
-        self._best = float("-inf")
+        if told is not None:
+            self._asked.update((name, asked.suggestion) for name, asked in told.asked.items())
         self._unlucky = 0
         self._free_s = clock()
-        self.best_row: int | None = None
         self.halted = False
 
     def conduct(self, measuring: Measuring) -> Ended:
@@ -90,7 +93,7 @@ class Conductor:
         """
         outcome: Outcome | None = None
         try:
-            finish = self._carry_out(self._decided(self._loop.start, self._clock()), measuring)
+            finish = self._begin(measuring)
             while finish is None:
                 news = self._inbox.get()
                 outcome = outcome or _outcome_of(news)
@@ -108,23 +111,45 @@ class Conductor:
         self._journal.write(ended)
         return ended
 
+    def _begin(self, measuring: Measuring) -> Finish | None:
+        """Ask for the first measurements, or go on where the journal ends."""
+        if self._told is None:
+            return self._carry_out(self._decided(self._loop.start, self._clock()), measuring)
+        measuring.settle(self._told.unsettled)
+        return self._carry_out([(command, 0.0, 0.0) for command in self._told.commands], measuring)
+
     def _heard(self, news: News | StopWished) -> list[tuple[Command, float, float]]:
         """Write the news down, give it to the loop, and return its commands with how long they took."""
         match news:
-            case Value(told_s=told_s):
-                self._note_value(news)
-                return self._decided(lambda: self._loop.handle(Measured(news.arrived.measurement)), told_s)
+            case Value(arrived=arrived, told_s=told_s):
+                for framed in news.framed:
+                    self._journal.note(framed)
+                self._unlucky = 0
+                return self._learnt(arrived, told_s)
             case NoValue(declined, told_s):
-                self._note_declined(declined)
-                kind = Refused if declined.outcome == "refused" else Failed
-                event = kind(declined.measurement_id, f"{declined.error}: {declined.message}")
-                return self._decided(lambda: self._loop.handle(event), told_s)
-            case Halted(reason) | StopWished(reason):
-                self.halted = self.halted or isinstance(news, Halted)
-                self._journal.write(Intervened(word="stop", reason=reason))
-                return self._decided(lambda: self._loop.handle(StopAsked(reason)), self._clock())
+                self._unlucky += 1
+                return self._learnt(declined, told_s)
+            case Broken(interrupted, told_s):
+                return self._learnt(interrupted, told_s)
+            case Halted(reason):
+                self._note_halt(news)
+                return self._learnt(Intervened(word="stop", reason=reason), self._clock())
+            case StopWished(reason):
+                return self._learnt(Intervened(word="stop", reason=reason), self._clock())
             case Crashed(error):
                 raise error
+
+    def _learnt(self, event: Event, told_s: float) -> list[tuple[Command, float, float]]:
+        """Write an event down, and only then let the loop hear of it."""
+        self._journal.write(event)
+        meant = loop_event(event)
+        return [] if meant is None else self._decided(lambda: self._loop.handle(meant), told_s)
+
+    def _note_halt(self, news: Halted) -> None:
+        self.halted = True
+        if news.interrupted is not None:
+            # Its repetition is abandoned at once, and asked for when the run is resumed.
+            self._learnt(news.interrupted, self._clock())
 
     def _decided(self, step: Callable[[], Sequence[Command]], since_s: float) -> list[tuple[Command, float, float]]:
         before_s = self._thinking.spent_s
@@ -158,29 +183,13 @@ class Conductor:
         """Keep what was still measured while the loop had ended: it was paid for with dose."""
         while not self._inbox.empty():
             news = self._inbox.get()
-            match news:
-                case Value():
-                    self._note_value(news)
-                case NoValue(declined):
-                    self._note_declined(declined)
-                case Halted():
-                    self.halted = True
-                case Crashed(error):
-                    raise error
+            if isinstance(news, StopWished):
+                continue
+            if isinstance(news, Halted):
+                self._note_halt(news)
+            else:
+                self._heard(news)
             self._show(news)
-
-    def _note_value(self, news: Value) -> None:
-        for framed in news.framed:
-            self._journal.note(framed)
-        arrived: Arrived = news.arrived
-        self._journal.write(arrived)
-        self._unlucky = 0
-        if arrived.measurement.value > self._best:
-            self._best, self.best_row = arrived.measurement.value, news.row
-
-    def _note_declined(self, declined: Declined) -> None:
-        self._journal.write(declined)
-        self._unlucky += 1
 
     def _show(self, news: News | StopWished) -> None:
         match news:
@@ -189,6 +198,8 @@ class Conductor:
                 self._onlooker.arrived(self._asked[measurement.measurement_id], measurement)
             case NoValue(declined):
                 self._onlooker.declined(declined.outcome, f"{declined.error}: {declined.message}")
+            case Broken(interrupted):
+                self._onlooker.declined("interrupted, to be repeated", interrupted.reason)
             case Halted(reason) | StopWished(reason):
                 self._onlooker.note(f"stopping: {reason}")
 

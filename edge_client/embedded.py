@@ -7,23 +7,17 @@ ports, so nothing downstream knows the difference.
 from __future__ import annotations
 
 import contextlib
-import json
-import queue
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from typing import IO
 
-from ..core import BeamloopError, DriverFailed, InstrumentUnreachable, error_named
+from .first_word import first_word
 
 READY_WITHIN_S = 90.0
 GONE_WITHIN_S = 10.0
-TOLD_LINES = 12
-"""Lines of the child's last words in an error message."""
-
 _NEW_PROCESS_GROUP = 0x200
 """`subprocess.CREATE_NEW_PROCESS_GROUP`, which only Windows has."""
 
@@ -49,7 +43,8 @@ def embedded(what: str, ready_within_s: float = READY_WITHIN_S) -> Iterator[str]
     with tempfile.TemporaryDirectory(prefix="beamloop-") as folder, tempfile.TemporaryFile() as words:
         child = _start(what, folder, words)
         try:
-            yield f"127.0.0.1:{_port(child, words, what, ready_within_s)}"
+            said = first_word(child, words, f"instrument {what!r}", "ready", ready_within_s)
+            yield f"127.0.0.1:{said['port']}"
         finally:
             _stop(child)
 
@@ -78,49 +73,6 @@ def _start(what: str, folder: str, words: IO[bytes]) -> subprocess.Popen[bytes]:
         start_new_session=not on_windows,
         creationflags=_NEW_PROCESS_GROUP if on_windows else 0,
     )
-
-
-def _port(child: subprocess.Popen[bytes], words: IO[bytes], what: str, within_s: float) -> int:
-    assert child.stdout is not None
-    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    # The thread reads on after the first line, so the child can never block on a full pipe.
-    threading.Thread(target=_pass_on, args=(child.stdout, lines), name="instrument output", daemon=True).start()
-    while True:
-        try:
-            line = lines.get(timeout=within_s)
-        except queue.Empty:
-            raise InstrumentUnreachable(
-                f"instrument {what!r} was not up within {within_s:g} s; it says:\n{_last(words)}"
-            ) from None
-        if not line:
-            child.wait(GONE_WITHIN_S)
-            raise _refusal(what, child.returncode, _last(words))
-        with contextlib.suppress(json.JSONDecodeError):
-            said = json.loads(line)
-            if isinstance(said, dict) and said.get("ready"):
-                return int(said["port"])
-
-
-def _refusal(what: str, status: int, last: str) -> BeamloopError:
-    """Return the error that the child told in its last line, or one with all its last words."""
-    name, _, message = last.rpartition("\n")[2].partition(": ")
-    kind = error_named(name)
-    if kind is BeamloopError:
-        return DriverFailed(f"instrument {what!r} ended with status {status}:\n{last}")
-    return kind(f"instrument {what!r} did not start: {message}")
-
-
-def _pass_on(stream: IO[bytes], lines: queue.SimpleQueue[bytes]) -> None:
-    with contextlib.suppress(ValueError, OSError):
-        for line in stream:
-            lines.put(line)
-    lines.put(b"")
-
-
-def _last(words: IO[bytes]) -> str:
-    words.seek(0)
-    said = words.read().decode(errors="replace").strip().splitlines()
-    return "\n".join(said[-TOLD_LINES:]) or "nothing"
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

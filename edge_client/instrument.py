@@ -263,6 +263,11 @@ class RemoteInstrument(Closing):
         """Drop what still comes of a scan, so that it blocks nothing."""
         self._receiving().discard(incoming.header.scan_id)
 
+    def settled(self, scan_ids: Iterable[str]) -> None:
+        """Say that scans are kept already, if an earlier process of this name could not say so any more."""
+        for scan_id in scan_ids:
+            self._receiving().discard(scan_id)
+
     def stop(self, timeout_s: float = 2.0) -> GuardReport:
         """Halt and blank; the instrument needs `arm` to go on. Needs no lease.
 

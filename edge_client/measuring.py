@@ -3,6 +3,10 @@
 Acquire, receive, reduce, store; then the news goes into a queue for the thread that
 decides. The worker decides nothing itself: it says what happened, and after news of a
 halt it does nothing more.
+
+A measurement that an earlier process asked for is looked for before it is asked for again:
+in the run file, then at the instrument, which answers a repeated request as it did the
+first time. If nobody knows how it ended, it is told as interrupted.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import math
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,10 +22,12 @@ from ..core import (
     BeamBlanked,
     BeamloopError,
     ChannelClosed,
+    DriverFailed,
     FrameBatch,
     GuardReport,
     InstrumentState,
     InstrumentUnreachable,
+    Interrupted,
     LeaseHeld,
     LimitRefused,
     Measurement,
@@ -30,21 +36,29 @@ from ..core import (
     PlanInvalid,
     PointScan,
     ProtocolMismatch,
+    ScanEnd,
+    ScanIncomplete,
     UnknownName,
     ValueUnusable,
 )
 from ..streaming.incoming import IncomingScan
-from .instrument import LONGEST_WAIT_S, raise_unless_whole
+from .charge import Charge
+from .instrument import raise_unless_whole
 from .preparation import Preparation
+from .received import Received, receive, reduced
+from .record import events
 from .record.events import Arrived, Budget, Commanded, Declined, Framed
-from .record.run_file import RunFile
-from .target_value import TargetValue
+from .record.run_file import RunFile, StoredRow
 
 REFUSALS = (LimitRefused, NotRecorded, PlanInvalid, UnknownName)
 """Errors after which nothing was exposed and another place may do."""
 
 HALTS = (LeaseHeld, InstrumentUnreachable, ChannelClosed, ProtocolMismatch)
 """Errors after which, as after a blanked beam, nothing can succeed until a person has looked."""
+
+
+CUT_OFF = (BeamBlanked, ChannelClosed, DriverFailed, InstrumentUnreachable, Interrupted, ScanIncomplete)
+"""Errors after which a measurement that an earlier process asked for has to be repeated."""
 
 
 class Acquiring(Protocol):
@@ -86,11 +100,23 @@ class NoValue:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """A measurement was cut off, and nobody knows whether it was done."""
+
+    interrupted: events.Interrupted
+    told_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Halted:
-    """The instrument will not measure any more; `lost` if that is a fault and no person's wish."""
+    """The instrument will not measure any more; `lost` if that is a fault and no person's wish.
+
+    `interrupted` is the measurement that was under way, if it is known what it cost.
+    """
 
     reason: str
     lost: bool
+    interrupted: events.Interrupted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +126,7 @@ class Crashed:
     error: BaseException
 
 
-News = Value | NoValue | Halted | Crashed
+News = Value | NoValue | Broken | Halted | Crashed
 
 
 class Measuring:
@@ -118,6 +144,8 @@ class Measuring:
         Takes what happened; called from the worker's thread.
     clock
         Monotonic seconds.
+    charge
+        What an interrupted measurement is charged with if nobody tells.
     """
 
     def __init__(
@@ -127,9 +155,13 @@ class Measuring:
         file: RunFile,
         news: Callable[[News], None],
         clock: Callable[[], float],
+        charge: Charge | None = None,
     ) -> None:
         self._instrument, self._prepared, self._file = instrument, prepared, file
         self._news, self._clock = news, clock
+        self._charge = charge or Charge()
+        self._unsettled: frozenset[str] = frozenset()
+        self._incoming: IncomingScan | None = None
         self._orders: queue.SimpleQueue[Commanded | None] = queue.SimpleQueue()
         self._over = threading.Event()
         # A daemon, so that an abort does not wait for an instrument that hangs.
@@ -139,6 +171,12 @@ class Measuring:
     def measure(self, order: Commanded) -> None:
         """Put a measurement into the queue; any thread may call."""
         self._orders.put(order)
+
+    def settle(self, orders: Sequence[Commanded]) -> None:
+        """Find out how measurements ended that an earlier process asked for; call it before `measure`."""
+        self._unsettled = frozenset(order.measurement_id for order in orders)
+        for order in orders:
+            self._orders.put(order)
 
     def close(self) -> None:
         """Drop what is queued, let the measurement under way end, and wait for that."""
@@ -165,93 +203,115 @@ class Measuring:
             self._news(Crashed(error))
 
     def _one(self, order: Commanded, wait_s: float) -> News:
+        self._incoming = None
         try:
             return self._value(order, wait_s)
-        except (NotArmed, BeamBlanked) as error:
+        except CUT_OFF as error:
+            return self._broken(order, error)
+        except NotArmed as error:
             return self._blanked(error)
         except HALTS as error:
             return Halted(f"{type(error).__name__}: {error}", lost=True)
         except BeamloopError as error:
-            outcome = "refused" if isinstance(error, REFUSALS) else "failed"
-            declined = Declined(
-                measurement_id=order.measurement_id, outcome=outcome, error=type(error).__name__, message=str(error)
-            )
-            return NoValue(declined, self._clock())
+            return self._declined(order, error)
 
-    def _blanked(self, error: BeamloopError) -> Halted:
+    def _broken(self, order: Commanded, error: BeamloopError) -> News:
+        interrupted = self._cut_off(order, error)
+        if order.measurement_id in self._unsettled or isinstance(error, Interrupted):
+            return Broken(interrupted, self._clock())
+        if isinstance(error, BeamBlanked):
+            return self._blanked(error, interrupted)
+        if isinstance(error, HALTS):
+            return Halted(f"{type(error).__name__}: {error}", lost=True)
+        return self._declined(order, error)
+
+    def _declined(self, order: Commanded, error: BeamloopError) -> NoValue:
+        outcome = "refused" if isinstance(error, REFUSALS) else "failed"
+        declined = Declined(
+            measurement_id=order.measurement_id, outcome=outcome, error=type(error).__name__, message=str(error)
+        )
+        return NoValue(declined, self._clock())
+
+    def _cut_off(self, order: Commanded, error: BeamloopError) -> events.Interrupted:
+        """Return what is known of a measurement that was cut off; it cost what its end told, or the most it can."""
+        end = None if self._incoming is None else self._incoming.end
+        electrons, duration_s = (
+            (end.electrons, end.duration_s)
+            if end is not None
+            else self._charge.most(self._prepared.experiment.measure.dwell_s, self._instrument)
+        )
+        return events.Interrupted(
+            measurement_id=order.measurement_id, reason=f"{type(error).__name__}: {error}", electrons=electrons,
+            duration_s=duration_s, estimated=end is None,
+        )  # fmt: skip
+
+    def _blanked(self, error: BeamloopError, interrupted: events.Interrupted | None = None) -> Halted:
         """Ask the guard who or what has blanked the beam: a person's wish is no fault."""
         told = f"{type(error).__name__}: {error}"
         try:
             reason, activity = self._instrument.guard().reason, self._instrument.state().activity
         except BeamloopError as silence:
-            return Halted(f"{told}; then {silence}", lost=True)
-        return Halted(f"{reason} ({told})" if reason else told, lost=activity == "lost")
+            return Halted(f"{told}; then {silence}", lost=True, interrupted=interrupted)
+        return Halted(f"{reason} ({told})" if reason else told, lost=activity == "lost", interrupted=interrupted)
 
     def _value(self, order: Commanded, wait_s: float) -> Value:
+        if order.measurement_id in self._unsettled:
+            stored = self._file.stored(order.measurement_id)
+            if stored is not None:
+                return self._rescued(order, stored)
         plan = self._prepared.point(order.suggestion.position)
         asked_s = self._clock()
-        incoming = self._instrument.start(plan, order.measurement_id, order.request_id)
+        self._incoming = incoming = self._instrument.start(plan, order.measurement_id, order.request_id)
         try:
             received = receive(incoming, self._prepared.target, self._clock)
             raise_unless_whole(incoming)
         except BaseException:
             self._instrument.discard(incoming)
             raise
-        arrived_s = self._clock()
-        row = self._file.add(incoming.header, received.batches)
-        incoming.stored()
-        told_s = self._clock()
-        if not math.isfinite(received.value):
-            raise ValueUnusable(
-                f"the target of {order.measurement_id} is not finite or outside [target] plausible; "
-                f"its frame is kept as row {row} of the run file"
-            )
         end = incoming.end
         assert end is not None
+        arrived_s = self._clock()
+        row = self._file.add(incoming.header, received.batches, end)
+        incoming.stored()
+        told_s = self._clock()
         exposed_s = plan.dwell_s * len(plan.points)
         budget = Budget(
             wait_s=wait_s, move_s=max(0.0, end.duration_s - exposed_s), acquire_s=exposed_s, produce_s=end.produced_s,
             transfer_s=max(0.0, arrived_s - asked_s - end.produced_s - received.reduce_s),
             reduce_s=received.reduce_s, store_s=told_s - arrived_s,
         )  # fmt: skip
+        return self._told(order, incoming.header.scan_id, received, row, end, budget)
+
+    def _rescued(self, order: Commanded, stored: StoredRow) -> Value:
+        """Tell what an earlier process has stored and not written down any more."""
+        received = reduced(self._prepared.target, stored.scan, (stored.batch,), self._clock)
+        unknown = Budget(
+            wait_s=0.0,
+            move_s=0.0,
+            acquire_s=0.0,
+            produce_s=0.0,
+            transfer_s=0.0,
+            reduce_s=received.reduce_s,
+            store_s=0.0,
+        )
+        return self._told(order, stored.end.scan_id, received, stored.row, stored.end, unknown)
+
+    def _told(
+        self, order: Commanded, scan_id: str, received: Received, row: int, end: ScanEnd, budget: Budget
+    ) -> Value:
+        if not math.isfinite(received.value):
+            raise ValueUnusable(
+                f"the target of {order.measurement_id} is not finite or outside [target] plausible; "
+                f"its frame is kept as row {row} of the run file"
+            )
         measurement = Measurement(
             measurement_id=order.measurement_id, candidate=order.suggestion.candidate,
             position=order.suggestion.position, value=received.value, std=received.std,
             electrons=end.electrons, duration_s=end.duration_s,
         )  # fmt: skip
-        arrived = Arrived(measurement=measurement, scan_id=incoming.header.scan_id, budget=budget)
-        return Value(_rows(order.measurement_id, received.batches), arrived, row, told_s)
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """The frames of one measurement, the value they gave and how long reducing them took."""
-
-    batches: tuple[FrameBatch, ...]
-    value: float
-    std: float | None
-    reduce_s: float
-
-
-def receive(incoming: IncomingScan, target: TargetValue, clock: Callable[[], float]) -> Received:
-    """Read a one-point scan to its end, reducing as frames come.
-
-    Raises
-    ------
-    BeamloopError
-        As `IncomingScan.batches`.
-    """
-    reducing, batches, reduce_s = target.begin(incoming.header), [], 0.0
-    for batch in incoming.batches(LONGEST_WAIT_S):
-        start_s = clock()
-        reducing.add(batch)
-        batches.append(batch)
-        reduce_s += clock() - start_s
-    start_s = clock()
-    values, errors = target.values(reducing)
-    reduce_s += clock() - start_s
-    std = float(errors[0])
-    return Received(tuple(batches), float(values[0]), std if math.isfinite(std) else None, reduce_s)
+        self._charge.saw(measurement)
+        arrived = Arrived(measurement=measurement, scan_id=scan_id, budget=budget)
+        return Value(_rows(order.measurement_id, received.batches), arrived, row, self._clock())
 
 
 def _rows(measurement_id: str, batches: tuple[FrameBatch, ...]) -> tuple[Framed, ...]:

@@ -54,13 +54,7 @@ class Preparation:
 
     def with_features(self, overview: Signal | None) -> Pool:
         """Return the pool with what the overview shows around each candidate, if the experiment asks for it."""
-        choice = self.experiment.features
-        if choice is None or overview is None:
-            return self.pool
-        features = patch_features(
-            overview, self.pool.positions, components=choice.components, size_m=choice.size_m, size_px=choice.size_px
-        )
-        return Pool(self.pool.positions, features, self.pool.shape)
+        return with_features(self.experiment, self.pool, overview)
 
 
 def prepare(experiment: Experiment, info: InstrumentInfo) -> Preparation:
@@ -73,16 +67,39 @@ def prepare(experiment: Experiment, info: InstrumentInfo) -> Preparation:
     """
     find(POLICIES, experiment.policy.name)
     target = target_value(experiment.target, info.detector(experiment.measure.detector))
-    (y, x), note = _grid(experiment, info)
+    pool, axes, note = candidates(experiment, info)
     overview, more = _overview(experiment, info)
-    rows, columns = np.meshgrid(y.coordinates(), x.coordinates(), indexing="ij")
-    pool = Pool(np.column_stack([rows.ravel(), columns.ravel()]), shape=(y.size, x.size))
-    prepared = Preparation(experiment, info, overview, target, pool, (y, x), (note, *more))
+    prepared = Preparation(experiment, info, overview, target, pool, axes, (note, *more))
     limits = Limits(info)
-    for plan in (prepared.overview, prepared.point((float(rows[0, 0]), float(columns[0, 0])))):
+    y, x = pool.positions[0].tolist()
+    for plan in (prepared.overview, prepared.point((y, x))):
         if plan is not None:
             limits.check(plan)
     return prepared
+
+
+def candidates(experiment: Experiment, info: InstrumentInfo) -> tuple[Pool, tuple[Axis, Axis], str]:
+    """Return all places that may be measured, the axes `(y, x)` of their grid, and where that comes from.
+
+    Raises
+    ------
+    UnknownName, SettingsInvalid
+        If the detector is not known, or no grid is.
+    """
+    (y, x), note = _grid(experiment, info)
+    rows, columns = np.meshgrid(y.coordinates(), x.coordinates(), indexing="ij")
+    return Pool(np.column_stack([rows.ravel(), columns.ravel()]), shape=(y.size, x.size)), (y, x), note
+
+
+def with_features(experiment: Experiment, pool: Pool, overview: Signal | None) -> Pool:
+    """Return the pool with what the overview shows around each candidate, if the experiment asks for it."""
+    choice = experiment.features
+    if choice is None or overview is None:
+        return pool
+    features = patch_features(
+        overview, pool.positions, components=choice.components, size_m=choice.size_m, size_px=choice.size_px
+    )
+    return Pool(pool.positions, features, pool.shape)
 
 
 def _overview(experiment: Experiment, info: InstrumentInfo) -> tuple[GridScan | None, tuple[str, ...]]:

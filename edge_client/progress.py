@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
@@ -23,6 +24,10 @@ PLAIN_EVERY_S = 2.0
 class Onlooker(Protocol):
     """Who is told how a run goes; called from the run's main thread."""
 
+    def began(self, folder: Path) -> None:
+        """Take in where the run is kept; told once, before anything is measured."""
+        ...
+
     def note(self, text: str) -> None:
         """Take in something worth a line."""
         ...
@@ -39,6 +44,9 @@ class Onlooker(Protocol):
 class Silence:
     """Nobody looks on."""
 
+    def began(self, folder: Path) -> None:
+        """Ignore it."""
+
     def note(self, text: str) -> None:
         """Ignore it."""
 
@@ -54,6 +62,7 @@ class _Tally:
     """What has been seen so far."""
 
     done: int = 0
+    here: int = 0
     declined: int = 0
     electrons: float = 0.0
     duration_s: float = 0.0
@@ -62,8 +71,9 @@ class _Tally:
     believed: Suggestion | None = None
     trouble: str = ""
 
-    def arrived(self, suggestion: Suggestion, measurement: Measurement) -> None:
+    def arrived(self, suggestion: Suggestion | None, measurement: Measurement) -> None:
         self.done += 1
+        self.here += 1
         self.electrons += measurement.electrons
         self.duration_s += measurement.duration_s
         self.last, self.believed = measurement, suggestion
@@ -82,11 +92,22 @@ class PlainProgress:
         Where lines go.
     clock
         Monotonic seconds.
+    past
+        What was measured before, in a run that goes on.
     """
 
-    def __init__(self, experiment: Experiment, out: Callable[[str], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        out: Callable[[str], None],
+        clock: Callable[[], float],
+        past: Sequence[Measurement] = (),
+    ) -> None:
         self._experiment, self._out, self._clock = experiment, out, clock
-        self._tally, self._start_s, self._said_s = _Tally(), clock(), -PLAIN_EVERY_S
+        self._tally, self._start_s, self._said_s = _tally_of(past), clock(), -PLAIN_EVERY_S
+
+    def began(self, folder: Path) -> None:
+        """Print nothing; the run's notes name the folder."""
 
     def note(self, text: str) -> None:
         """Print it."""
@@ -110,9 +131,14 @@ class PlainProgress:
 class LiveProgress:
     """A panel that is drawn over itself, for terminals; see `PlainProgress`."""
 
-    def __init__(self, experiment: Experiment, live: Live, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, experiment: Experiment, live: Live, clock: Callable[[], float], past: Sequence[Measurement] = ()
+    ) -> None:
         self._experiment, self._live, self._clock = experiment, live, clock
-        self._tally, self._start_s = _Tally(), clock()
+        self._tally, self._start_s = _tally_of(past), clock()
+
+    def began(self, folder: Path) -> None:
+        """Print nothing; the run's notes name the folder."""
 
     def note(self, text: str) -> None:
         """Print it above the panel."""
@@ -144,16 +170,27 @@ class LiveProgress:
 
 @contextmanager
 def progress(
-    experiment: Experiment, console: Console, clock: Callable[[], float] = time.monotonic
+    experiment: Experiment,
+    console: Console,
+    clock: Callable[[], float] = time.monotonic,
+    past: Sequence[Measurement] = (),
 ) -> Iterator[Onlooker]:
     """Show a run on a console while the block lasts; plain lines where it is no terminal."""
     if not console.is_terminal:
         yield PlainProgress(
-            experiment, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True), clock
+            experiment, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True), clock, past
         )
         return
     with Live(console=console, refresh_per_second=8) as live:
-        yield LiveProgress(experiment, live, clock)
+        yield LiveProgress(experiment, live, clock, past)
+
+
+def _tally_of(past: Sequence[Measurement]) -> _Tally:
+    tally = _Tally()
+    for measurement in past:
+        tally.arrived(None, measurement)
+    tally.here = 0
+    return tally
 
 
 def _facts(experiment: Experiment, tally: _Tally, elapsed_s: float) -> list[tuple[str, str]]:
@@ -165,8 +202,8 @@ def _facts(experiment: Experiment, tally: _Tally, elapsed_s: float) -> list[tupl
         facts.append(("believed before", f"{tally.believed.mean:.4g} ± {tally.believed.std:.2g}"))
     facts.append(("dose", f"{tally.electrons:.3g} e"))
     facts.append(("elapsed", f"{elapsed_s:.0f} s"))
-    if points and tally.done:
-        facts.append(("to go", f"{elapsed_s / tally.done * (points - tally.done):.0f} s"))
+    if points and tally.here:
+        facts.append(("to go", f"{elapsed_s / tally.here * (points - tally.done):.0f} s"))
     return facts
 
 

@@ -2,10 +2,15 @@
 
 One command at a time, under one lock; questions (`describe`, `state`) never wait for it. The
 beam opens just before an acquisition and closes when the driver says that the scan has ended.
+
+A command is noted before it is begun and its answer before it is announced, so that a client
+that asks again, even after this server was killed and restarted, is answered as the first
+time, or told that nobody knows how the command ended.
 """
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +23,7 @@ from ..core import (
     DriverSilent,
     InstrumentInfo,
     InstrumentState,
+    Interrupted,
     LimitRefused,
     NotArmed,
     PlanInvalid,
@@ -103,7 +109,8 @@ class Desk:
         self._lock = threading.RLock()
         self._idle = threading.Condition()
         self._running: str | None = None
-        self._scans = 0
+        # Names of scans must never come again, not even after a restart: frames are told apart by them.
+        self._session, self._scans = secrets.token_hex(3), 0
         self._served: str | None = None
         self._guard_facts: Mapping[str, Any] | None = {}
         self._facts: dict[str, Any] = {}
@@ -204,6 +211,8 @@ class Desk:
         stored = self._stored(request)
         if stored is not None:
             return stored
+        if request.verb in COMMANDS:
+            self._answers.begin(request.request_id)
         reply = self._attempt(request)
         if request.verb in COMMANDS:
             self._answers.store(request.request_id, reply)
@@ -212,7 +221,12 @@ class Desk:
         return reply
 
     def _stored(self, request: Request) -> Reply | None:
-        return self._answers.of(request.request_id) if request.verb in COMMANDS else None
+        reply = self._answers.of(request.request_id) if request.verb in COMMANDS else None
+        scan = None if reply is None else reply.value.get("scan")
+        if scan is not None and not scan["scan_id"].startswith(self._session):
+            # Its frames were with a driver that is gone.
+            return _interrupted(f"scan {scan['scan_id']} was begun before this server was restarted")
+        return reply
 
     def _attempt(self, request: Request) -> Reply:
         try:
@@ -269,7 +283,7 @@ class Desk:
     def _acquire(self, plan: dict[str, Any], measurement_id: str, client: str, needs_beam: bool) -> dict[str, Any]:
         number = self._begin(BEAM_LEASE_S if needs_beam else 0.0)
         self._scans += 1
-        self._running = f"s{self._scans:06d}"
+        self._running = f"{self._session}-{self._scans:06d}"
         names = {"scan": number, "scan_id": self._running, "measurement_id": measurement_id, "receiver": client}
         try:
             return self._driver.ask("acquire", ANSWER_S, plan=plan, **names)
@@ -294,6 +308,11 @@ class Desk:
     def _wait_until_idle(self) -> None:
         with self._idle:
             self._idle.wait_for(lambda: self._running is None, BUSY_S)
+
+
+def _interrupted(why: str) -> Reply:
+    told = f"{why}; whether it came to its end is not known. Charge its dose and repeat it under a new name"
+    return Reply(status="failed", error=Interrupted.__name__, message=told)
 
 
 def _refusal(error: BeamloopError) -> Reply:

@@ -57,10 +57,12 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
     folder.mkdir(parents=True, exist_ok=True)
     port, token, plugin = free_port(settings.port), secrets.token_hex(16), settings.instrument
     with ExitStack() as stack:
-        answers = Answers(folder / "answers.sqlite")
+        answers = Answers(folder / "answers.sqlite", settings.durability or "power")
         stack.callback(answers.close)
         audit = Audit(folder / "audit.jsonl")
         stack.callback(audit.close)
+        for request_id in answers.interrupted():
+            audit.note("interrupted", request=request_id)
         guard_orders = GuardOrders(
             port=port + GUARD_OFFSET, token=token, folder=folder, blanker=plugin.blanker, silence_s=settings.silence_s
         )
@@ -81,6 +83,7 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
         stack.callback(link.dismiss)
         facts = link.ready(driver, READY_S)
         info = InstrumentInfo.model_validate(facts["info"])
+        answers.promise(settings.durability or ("power" if info.source == "hardware" else "process"))
         blanker: Blanker = find(BLANKERS, plugin.blanker)(folder)
         desk = Desk(
             __version__, info, Limits(info, settings.limits), link, line, Lease(settings.lease_s), answers, audit,

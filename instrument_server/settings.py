@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveFloat
 
 from ..core import Frozen, Range
+from ..core.storage import Durability
 
 Port = Annotated[int, Field(ge=0, le=65533)]
 
@@ -47,6 +48,9 @@ class ServerSettings(Frozen):
         How long the holder of the lease may be silent.
     silence_s
         How long server or driver may be silent while the beam is open.
+    durability
+        What begun commands and their answers survive: a power cut (`power`, two syncs of the disk more
+        for each command) or a kill (`process`). If not given, `power` for hardware.
     """
 
     instrument: Plugin
@@ -55,3 +59,4 @@ class ServerSettings(Frozen):
     limits: dict[str, Range] = Field(default_factory=dict)
     lease_s: PositiveFloat = 5.0
     silence_s: PositiveFloat = 1.0
+    durability: Durability | None = None

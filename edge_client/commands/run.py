@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +10,12 @@ import typer
 from rich.console import Console
 
 from ...core.control import PORT
-from ..embedded import embedded
+from ..detached import Announcing, detached
 from ..experiment import read_experiment
-from ..instrument import RemoteInstrument, connect
+from ..instrument_at import from_anywhere, instrument_at
 from ..progress import progress
-from ..runner import Finished, RunRequest, run_experiment
+from ..runner import RunRequest, run_experiment
+from .outcome import tell, tell_detached
 
 
 def run(
@@ -33,59 +32,35 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Another seed than the file's.")] = None,
     points: Annotated[int | None, typer.Option(help="Another number of measurements than the file's.")] = None,
     arm: Annotated[bool, typer.Option("--arm", help="Arm an instrument that a person has stopped.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Let the run go on without this terminal; see `beamloop attach`.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON and nothing else.")] = False,
+    announce: Annotated[bool, typer.Option("--announce", hidden=True)] = False,
 ) -> None:
     """Run an autonomous experiment and write a run folder: run.h5, journal.sqlite, report.html.
 
-    Ctrl-C ends the run in order: what was measured is kept and reported. A second one aborts.
+    Ctrl-C ends the run in order: what was measured is kept and reported. A second one aborts. What was cut
+    off goes on with `beamloop resume`.
 
     Example: beamloop run examples/simulator.toml
 
     Example: beamloop run examples/bfo_iv.toml --instrument replay:bfo_iv_final.hf5 --points 250
+
+    Example: beamloop run examples/simulator.toml --instrument simulator --detach
     """
     asked, text = read_experiment(experiment)
     asked = asked.changed(seed, points)
-    where = instrument or asked.instrument or f"localhost:{PORT}"
+    where = from_anywhere(instrument or asked.instrument or f"localhost:{PORT}")
+    if detach:
+        words = ["run", str(experiment), "--instrument", where, "--output", str(output)]
+        words += [word for name, value in (("seed", seed), ("points", points)) if value is not None
+                  for word in (f"--{name}", str(value))]  # fmt: skip
+        tell_detached(detached([*words, *(["--arm"] if arm else [])]), as_json)
+        return
     request = RunRequest(asked, text, where, output, arm)
-    with _instrument(where) as connected:
-        console = Console(stderr=as_json, quiet=as_json)
-        with progress(asked, console) as onlooker:
-            finished = run_experiment(request, connected, onlooker)
-    _tell(finished, as_json)
-    if finished.ended.outcome == "failed":
-        raise typer.Exit(1)
-
-
-@contextmanager
-def _instrument(where: str) -> Iterator[RemoteInstrument]:
-    """Connect to an instrument that is served, or start one for as long as it is needed."""
-    if where == "simulator" or where.startswith("replay:") or where.endswith(".toml"):
-        with embedded(where) as address, connect(address) as connected:
-            yield connected
-        return
-    with connect(where) as connected:
-        yield connected
-
-
-def _tell(finished: Finished, as_json: bool) -> None:
-    story, folder, best = finished.story, finished.folder, finished.story.best
-    if as_json:
-        facts = {
-            "folder": str(folder.path), "run_file": str(folder.run_file), "journal": str(folder.journal),
-            "report": str(folder.report), "outcome": finished.ended.outcome, "reason": finished.ended.reason,
-            "source": story.described.info.source, "measured": len(story.measurements),
-            "best": None if best is None else best.model_dump(),
-        }  # fmt: skip
-        typer.echo(json.dumps(facts))
-        return
-    typer.echo(f"{finished.ended.outcome}: {finished.ended.reason}")
-    if best is not None:
-        y, x = best.position
-        units = story.experiment.target.units
-        typer.echo(
-            f"best {story.experiment.target.name}: {best.value:.5g} {units} at y = {y:.4g} m, x = {x:.4g} m".replace(
-                "  ", " "
-            )
-        )
-    typer.echo(f"run folder: {folder.path}")
-    typer.echo(f"report: {folder.report}")
+    with ExitStack() as stack:
+        connected = stack.enter_context(instrument_at(where))
+        onlooker = stack.enter_context(progress(asked, Console(stderr=as_json, quiet=as_json)))
+        finished = run_experiment(request, connected, Announcing(onlooker) if announce else onlooker)
+    tell(finished, as_json)

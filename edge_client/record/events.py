@@ -7,11 +7,13 @@ kind carries its own version, raised when its meaning changes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
+from ... import __version__
 from ...core import (
     Frozen,
     InstrumentInfo,
@@ -61,10 +63,28 @@ class Budget(Frozen):
     store_s: float
 
 
+Data = Mapping[str, object]
+"""The fields of an event as JSON gives them, without its kind."""
+
+
+def as_it_was(data: Data) -> Data:
+    """Return old data unchanged: since then fields were added that have defaults."""
+    return data
+
+
 class Recorded(Frozen):
-    """What every event shares: nothing but the version of its kind."""
+    """What every event shares: the version of its kind, and how older ones are read.
+
+    Attributes
+    ----------
+    version
+        Raised when the fields or their meaning change.
+    older
+        For each earlier version that is still read, what makes its data into today's.
+    """
 
     version: ClassVar[int] = 1
+    older: ClassVar[Mapping[int, Callable[[Data], Data]]] = {}
 
 
 class Opened(Recorded):
@@ -205,6 +225,34 @@ class Declined(Recorded):
     message: str
 
 
+class Interrupted(Recorded):
+    """A measurement or side scan was cut off; whether it was done is not known, so it is repeated under a new name.
+
+    Attributes
+    ----------
+    electrons, duration_s
+        What it is charged with: what its end told, or else the most that such a measurement has cost.
+    estimated
+        Whether no end told what it cost.
+    """
+
+    kind: Literal["interrupted"] = "interrupted"
+    measurement_id: str
+    reason: str
+    electrons: float
+    duration_s: float
+    estimated: bool
+
+
+class Resumed(Recorded):
+    """A run that was cut off goes on: where, since when, by which versions. What was stopped is taken up again."""
+
+    kind: Literal["resumed"] = "resumed"
+    instrument: str
+    started: str
+    versions: dict[str, str]
+
+
 class Intervened(Recorded):
     """A person, the guard or a lost line intervened; written before the loop sees it."""
 
@@ -245,6 +293,8 @@ Event = (
     | Framed
     | Arrived
     | Declined
+    | Interrupted
+    | Resumed
     | Intervened
     | Ended
     | Noted
@@ -253,7 +303,7 @@ Event = (
 _KINDS: Mapping[str, type[Event]] = {kind.model_fields["kind"].default: kind for kind in Event.__args__}
 
 
-def event_from(kind: str, version: int, data: Mapping[str, object]) -> Event:
+def event_from(kind: str, version: int, data: Data) -> Event:
     """Return the event that a row of a journal describes.
 
     Raises
@@ -261,11 +311,41 @@ def event_from(kind: str, version: int, data: Mapping[str, object]) -> Event:
     RecordingUnreadable
         If this version of beamloop does not know the kind, its version or its fields.
     """
-    known = _KINDS.get(kind)
-    if known is None or version != known.version:
-        found = "no such kind" if known is None else f"version {known.version}"
-        raise RecordingUnreadable(f"event {kind!r} of version {version} cannot be read: this beamloop knows {found}")
+    known = _known(kind, version)
     try:
-        return known.model_validate(data)
+        return known.model_validate(data if version == known.version else known.older[version](data))
     except ValidationError as error:
-        raise RecordingUnreadable(f"event {kind!r} is damaged: {error}") from None
+        raise _damaged(kind, error) from None
+
+
+def event_of_json(kind: str, version: int, text: str) -> Event:
+    """Return the event that a row of a journal describes, its data as JSON; see `event_from`."""
+    known = _known(kind, version)
+    if version != known.version:
+        return event_from(kind, version, json.loads(text))
+    try:
+        return known.model_validate_json(text)
+    except ValidationError as error:
+        raise _damaged(kind, error) from None
+
+
+def _known(kind: str, version: int) -> type[Event]:
+    known = _KINDS.get(kind)
+    if known is None:
+        raise _strange(kind, version, "does not know that kind")
+    if version > known.version:
+        raise _strange(kind, version, f"knows up to version {known.version}")
+    if version < known.version and version not in known.older:
+        raise _strange(kind, version, f"knows version {known.version} and no longer reads this one")
+    return known
+
+
+def _strange(kind: str, version: int, found: str) -> RecordingUnreadable:
+    return RecordingUnreadable(
+        f"event {kind!r} of version {version} cannot be read: beamloop {__version__} {found}; install the one that "
+        "wrote it"
+    )
+
+
+def _damaged(kind: str, error: ValidationError) -> RecordingUnreadable:
+    return RecordingUnreadable(f"event {kind!r} is damaged: {error}")

@@ -2,40 +2,34 @@
 
 Every event is written before its effect. `write` returns when the event is committed;
 `note` is for the rows of frames, of which there are many, and joins the next commit.
-Durability is stated: `power` survives a power cut (every commit reaches the disk, about
-5 ms each), `process` survives any kill of the process. Each row carries a checksum, since
-SQLite has none of its own.
+Durability is stated, see `core/storage.py`.
+
+A disk may fail in the middle of anything. Then the file is closed and opened afresh by the next
+`write`, as after a crash: what lies on the disk decides what was kept. An event whose commit
+failed may be there all the same; writing it again then adds nothing.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 import time
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Self
 
-from ...core import OutputExists, RecordingUnreadable
+from ...core import OutputExists, RecordingUnreadable, StorageFailed
 from ...core.closing import Closing
-from .events import Event, event_from
+from ...core.storage import Connect, empty_log, make_durable, sqlite_file, storing, sync_folder
+from ...core.storage import Durability as Durability
+from .events import Event, event_of_json
+from .journal_mark import Claim, Mark, mark_file
+from .journal_rows import FORMAT, INSERT, Row, chained, make_table, read_rows, writer_of
 
-FORMAT = 1
-"""Version of the table; raised whenever its columns or their meaning change."""
-
-Durability = Literal["power", "process"]
-
-_TABLE = """
-CREATE TABLE events (
-    seq INTEGER PRIMARY KEY, time_s REAL NOT NULL, kind TEXT NOT NULL, version INTEGER NOT NULL,
-    data TEXT NOT NULL, checksum INTEGER NOT NULL
-);
-CREATE TRIGGER events_stay BEFORE UPDATE ON events BEGIN SELECT raise(ABORT, 'a journal is append-only'); END;
-CREATE TRIGGER events_remain BEFORE DELETE ON events BEGIN SELECT raise(ABORT, 'a journal is append-only'); END;
-"""
+_Said = tuple[float, str, int, str]
+"""An event on its way: time, kind, version, JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +51,16 @@ class Entry:
     event: Event
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A commit of which it is not known yet whether the disk has it: what was said, as rows."""
+
+    said: tuple[_Said, ...]
+    rows: tuple[Row, ...]
+
+
 class Journal(Closing):
-    """A journal open for writing; any thread may write, each event is whole.
+    """A journal open for writing, by one process; any thread may write, each event is whole.
 
     Parameters
     ----------
@@ -68,52 +70,189 @@ class Journal(Closing):
         `power` or `process`.
     clock
         Gives seconds since 1970.
+    connect
+        Opens the file.
 
     Raises
     ------
     OutputExists
         If the file is already there.
+    StorageFailed
+        If folder or disk do not take it; nothing is left behind.
     """
 
-    def __init__(self, file: Path, durability: Durability = "process", clock: Callable[[], float] = time.time) -> None:
-        try:
-            file.touch(exist_ok=False)
-        except FileExistsError:
-            raise OutputExists(f"{file} already exists; a journal is written once, choose another run folder") from None
-        self._clock, self._lock, self._seq = clock, threading.Lock(), 0
-        self._rows = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-        self._rows.execute("PRAGMA journal_mode = WAL")
-        self._rows.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
-        self._rows.execute(f"PRAGMA user_version = {FORMAT}")
-        self._rows.executescript(_TABLE)
+    def __init__(
+        self,
+        file: Path,
+        durability: Durability = "process",
+        clock: Callable[[], float] = time.time,
+        connect: Connect = sqlite_file,
+    ) -> None:
+        with storing(file):
+            _touch(file)
+            try:
+                claim = _made(file, connect)
+            except BaseException:
+                _remove(file)
+                raise
+        self._begin(file, durability, clock, connect, claim, FORMAT, Mark(0, 0))
+
+    @classmethod
+    def reopened(
+        cls,
+        file: Path,
+        durability: Durability = "process",
+        clock: Callable[[], float] = time.time,
+        connect: Connect = sqlite_file,
+    ) -> Self:
+        """Open an existing journal to go on with it, after checking it from its first row to its last.
+
+        Raises
+        ------
+        RecordingUnreadable
+            If it cannot be read whole; see `read`.
+        OutputExists
+            If another process writes it.
+        StorageFailed
+            If folder or disk do not let it be written.
+        """
+        if not file.is_file():
+            raise RecordingUnreadable(f"no journal at {file}")
+        with storing(file):
+            claim = Claim(file)
+            try:
+                found, rows = read_rows(file)
+                journal = cls.__new__(cls)
+                journal._begin(file, durability, clock, connect, claim, found, _mark(rows))
+                journal._rows = journal._connected()
+            except BaseException:
+                claim.close()
+                raise
+        return journal
 
     def write(self, event: Event) -> float:
-        """Commit one event, with all that was noted before it; return the time it carries."""
-        with self._lock:
-            time_s = self._add(event)
-            self._rows.execute("COMMIT")
-            return time_s
+        """Commit one event, with all that was noted before it; return the time it carries.
+
+        Raises
+        ------
+        StorageFailed
+            If the disk did not take it. Nothing that was noted is lost: it is kept in memory and
+            joins the next commit. The event itself may be written again.
+        """
+        with self._lock, storing(self._file):
+            said, rows = self._said(event), self._usable()
+            late = next((late for late in self._late if late[1:] == said[1:]), None)
+            if late is None:
+                self._commit(rows, (*self._noted, said))
+                return said[0]
+            self._commit(rows, tuple(self._noted))
+            self._late.remove(late)
+            return late[0]
 
     def note(self, event: Event) -> None:
         """Add an event to the next commit."""
         with self._lock:
-            self._add(event)
+            self._noted.append(self._said(event))
 
     def close(self) -> None:
-        """Commit what was noted and close the file."""
-        with self._lock:
-            if self._rows.in_transaction:
-                self._rows.execute("COMMIT")
-            self._rows.close()
+        """Commit what was noted and close the file; may be repeated.
 
-    def _add(self, event: Event) -> float:
-        if not self._rows.in_transaction:
-            self._rows.execute("BEGIN")
-        time_s, data = self._clock(), event.model_dump_json(exclude={"kind"})
-        row = (self._seq + 1, time_s, event.kind, event.version, data)
-        self._rows.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", (*row, _checksum(*row)))
-        self._seq += 1
-        return time_s
+        Raises
+        ------
+        StorageFailed
+            If the disk did not take what was noted; the file is closed all the same.
+        """
+        with self._lock, storing(self._file):
+            try:
+                if self._noted:
+                    self._commit(self._usable(), tuple(self._noted))
+            finally:
+                self._noted.clear()
+                self._disconnect()
+                self._claim.close()
+
+    def _begin(
+        self, file: Path, durability: Durability, clock: Callable[[], float], connect: Connect, claim: Claim,
+        journal_format: int, last: Mark,
+    ) -> None:  # fmt: skip
+        self._file, self._clock, self._connect = file, clock, connect
+        self._durability: Durability = durability
+        self._claim, self._format, self._last = claim, journal_format, last
+        self._lock = threading.Lock()
+        self._rows: sqlite3.Connection | None = None
+        self._noted: list[_Said] = []
+        self._late: list[_Said] = []
+        self._attempt: _Attempt | None = None
+        self._marked()
+
+    def _said(self, event: Event) -> _Said:
+        return self._clock(), event.kind, event.version, event.model_dump_json(exclude={"kind"})
+
+    def _usable(self) -> sqlite3.Connection:
+        """Return the open connection, or open one afresh after a failure, or when the file was moved away."""
+        if self._rows is not None and self._place != _place(self._file):
+            self._disconnect()
+        if self._rows is None:
+            self._rows = self._connected()
+        return self._rows
+
+    def _connected(self) -> sqlite3.Connection:
+        self._place = _place(self._file)
+        rows = self._connect(self._file)
+        try:
+            make_durable(rows, self._file, self._durability)
+            empty_log(rows, self._file)
+            self._settle(_mark(rows.execute("SELECT * FROM events ORDER BY seq DESC LIMIT 1").fetchall()))
+        except BaseException:
+            rows.close()
+            raise
+        return rows
+
+    def _settle(self, found: Mark) -> None:
+        """Take in what the disk says about the commit that failed."""
+        attempt = self._attempt
+        if attempt is not None and found == _mark(attempt.rows):
+            self._late.append(attempt.said[-1])
+            self._kept(attempt)
+        elif found != self._last:
+            raise StorageFailed(
+                f"{self._file} ends with event {found.seq}, this process left it with event {self._last.seq}: somebody "
+                "else changed it. Put back the file of this run, then go on"
+            )
+
+    def _commit(self, rows: sqlite3.Connection, said: tuple[_Said, ...]) -> None:
+        if not said:
+            return
+        attempt = _Attempt(said, chained(said, self._last, self._format))
+        self._attempt = attempt
+        try:
+            rows.execute("BEGIN IMMEDIATE")
+            rows.executemany(INSERT, attempt.rows)
+            rows.execute("COMMIT")
+            self._kept(attempt)
+        except BaseException:
+            self._disconnect()
+            raise
+
+    def _kept(self, attempt: _Attempt) -> None:
+        """Go on from what was committed; may be repeated, since an interrupt may fall into it."""
+        taken = set(map(id, attempt.said))
+        self._last = _mark(attempt.rows)
+        self._noted = [said for said in self._noted if id(said) not in taken]
+        self._attempt = None
+        self._marked()
+
+    def _marked(self) -> None:
+        # What is committed is kept, whether or not the mark can follow.
+        with suppress(OSError):
+            self._claim.put(self._last)
+
+    def _disconnect(self) -> None:
+        rows, self._rows = self._rows, None
+        if rows is not None:
+            # Closing tidies up; a disk that fails then has already told.
+            with suppress(sqlite3.Error):
+                rows.close()
 
 
 def read(file: Path) -> list[Entry]:
@@ -122,31 +261,57 @@ def read(file: Path) -> list[Entry]:
     Raises
     ------
     RecordingUnreadable
-        If it is missing, no journal, of a newer format, has a gap, or a row fails its checksum.
+        If it is missing, no journal, of a newer format or with newer events, has a gap, a row fails
+        its checksum, or it ends before its mark.
     """
-    if not file.is_file():
-        raise RecordingUnreadable(f"no journal at {file}")
-    rows = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
+    rows = read_rows(file)[1]
     try:
-        found = rows.execute("PRAGMA user_version").fetchone()[0]
-        if found != FORMAT:
-            raise RecordingUnreadable(f"{file} has journal format {found}; this version of beamloop reads {FORMAT}")
-        entries = rows.execute("SELECT seq, time_s, kind, version, data, checksum FROM events ORDER BY seq").fetchall()
-    except sqlite3.DatabaseError as error:
-        raise RecordingUnreadable(f"{file} is no readable journal: {error}") from None
-    finally:
+        return [Entry(seq, time_s, event_of_json(kind, version, data)) for seq, time_s, kind, version, data, _ in rows]
+    except RecordingUnreadable as error:
+        raise RecordingUnreadable(f"{file}, written by {writer_of(rows)}: {error}") from None
+
+
+def _touch(file: Path) -> None:
+    # SQLite would take in what an earlier file of this name left beside it.
+    there = next((part for part in _parts(file) if part.exists()), None)
+    if there is not None:
+        raise OutputExists(f"{there} already exists; a journal is written once, choose another run folder")
+    file.touch(exist_ok=False)
+
+
+def _made(file: Path, connect: Connect) -> Claim:
+    """Put the empty table into the empty file and return the claim on it."""
+    with ExitStack() as undo:
+        claim = undo.enter_context(Claim(file))
+        rows = undo.enter_context(closing(connect(file)))
+        # Whatever is promised of its events: that there is a journal, every disk shall know.
+        make_durable(rows, file, "power")
+        make_table(rows)
         rows.close()
-    return [_entry(file, number, row) for number, row in enumerate(entries, start=1)]
+        # Run folder and the folder of all runs may be new as well.
+        for folder in file.resolve().parents[:3]:
+            sync_folder(folder)
+        undo.pop_all()
+        return claim
 
 
-def _entry(file: Path, number: int, row: tuple[int, float, str, int, str, int]) -> Entry:
-    seq, time_s, kind, version, data, checksum = row
-    if seq != number:
-        raise RecordingUnreadable(f"{file}: event {number} is missing, the next one is {seq}")
-    if checksum != _checksum(seq, time_s, kind, version, data):
-        raise RecordingUnreadable(f"{file}: event {seq} ({kind}) fails its checksum; the file was damaged")
-    return Entry(seq, time_s, event_from(kind, version, json.loads(data)))
+def _parts(file: Path) -> list[Path]:
+    """Return the file and all that may lie beside it."""
+    beside = [file.with_name(f"{file.name}-{part}") for part in ("wal", "shm", "journal")]
+    return [file, *beside, mark_file(file)]
 
 
-def _checksum(seq: int, time_s: float, kind: str, version: int, data: str) -> int:
-    return zlib.crc32(f"{seq}|{time_s!r}|{kind}|{version}|{data}".encode())
+def _remove(file: Path) -> None:
+    for part in _parts(file):
+        with suppress(OSError):
+            part.unlink()
+
+
+def _mark(rows: Sequence[Row]) -> Mark:
+    return Mark(rows[-1][0], rows[-1][5]) if rows else Mark(0, 0)
+
+
+def _place(file: Path) -> tuple[int, int]:
+    """Return what tells this very file from another one under its name."""
+    found = file.stat()
+    return found.st_dev, found.st_ino

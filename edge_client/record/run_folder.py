@@ -1,4 +1,4 @@
-"""The folder of a run: new, named by date and experiment, never written over."""
+"""The folder of a run: new, named by date and experiment, never written over; and found again later."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ...core import OutputExists
+from ...core import OutputExists, RecordingUnreadable
+from ...core.nearest import nearest
+
+LATEST = "latest"
+"""Word for the newest run of a folder of runs."""
+
+MOST_TOLD = 5
+"""So many of the newest runs are named to a person who named none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,12 @@ class RunFolder:
         """The experiment file as it stood."""
         return self.path / "experiment.toml"
 
+    def put_report(self, html: str) -> None:
+        """Write the report, in place of an older one; whoever has that open never sees half of the new one."""
+        beside = self.report.with_name(".report.html.part")
+        beside.write_text(html, encoding="utf-8")
+        beside.replace(self.report)
+
 
 def new_run_folder(parent: Path, name: str, started: datetime, experiment: str) -> RunFolder:
     """Make `<parent>/<date>-<time>_<name>`, put the experiment into it, and return it.
@@ -53,3 +66,36 @@ def new_run_folder(parent: Path, name: str, started: datetime, experiment: str) 
         ) from None
     folder.experiment.write_text(experiment, encoding="utf-8")
     return folder
+
+
+def find_run(named: str, parent: Path = Path("runs")) -> RunFolder:
+    """Return the run that a person names: its folder, a file in it, or `latest`, the newest below `parent`.
+
+    A bare name is also looked for below `parent`.
+
+    Raises
+    ------
+    RecordingUnreadable
+        If there is no such run.
+    """
+    if named == LATEST:
+        return _newest(parent)
+    for path in (Path(named), parent / named):
+        folder = RunFolder(path.parent if path.is_file() else path)
+        if folder.journal.is_file():
+            return folder
+    known = sorted(folder.path.name for folder in _runs(parent))[-MOST_TOLD:]
+    why = "holds no journal.sqlite, so it is no run" if Path(named).exists() else "does not exist"
+    raise RecordingUnreadable(f"{named} {why}{nearest(named, known) if known else ''}")
+
+
+def _newest(parent: Path) -> RunFolder:
+    runs = _runs(parent)
+    if not runs:
+        raise RecordingUnreadable(f"no run below {parent.absolute()}; name the folder of a run")
+    # Names begin with the date and time of the start.
+    return max(runs, key=lambda folder: folder.path.name)
+
+
+def _runs(parent: Path) -> list[RunFolder]:
+    return [RunFolder(path.parent) for path in parent.glob("*/journal.sqlite")]

@@ -15,7 +15,20 @@ from numpy.typing import NDArray
 
 from ...core import Measurement, Pool, Prediction, RecordingUnreadable, Signal
 from ..experiment import Experiment
-from .events import Arrived, Commanded, Declined, Described, Ended, Installed, Intervened, Noted, Opened
+from .events import (
+    Acquired,
+    Arrived,
+    Commanded,
+    Declined,
+    Described,
+    Ended,
+    Installed,
+    Interrupted,
+    Intervened,
+    Noted,
+    Opened,
+    Resumed,
+)
 from .journal import Entry
 
 Kind = TypeVar("Kind")
@@ -37,6 +50,8 @@ class Seen:
         The noise-free property at every candidate, shape (m,); None where nobody knows it.
     best_frame
         What the detector gave at the best place; None before anything was measured.
+    notes
+        What a reader should know of these: what is missing, rebuilt or not as the journal says.
     """
 
     pool: Pool
@@ -44,22 +59,26 @@ class Seen:
     belief: Prediction | None = None
     truth: NDArray[np.float64] | None = None
     best_frame: Signal | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One suggestion and what became of it: an arrival, a refusal or failure, or neither (abandoned)."""
+    """One suggestion and what became of it: an arrival, a refusal or failure, a cut, or nothing (abandoned)."""
 
     commanded: Commanded
     time_s: float
     arrived: Arrived | None = None
     declined: Declined | None = None
+    interrupted: Interrupted | None = None
 
     @property
     def outcome(self) -> str:
-        """`done`, `refused`, `failed` or `abandoned`."""
+        """`done`, `refused`, `failed`, `interrupted` (and repeated under another name) or `abandoned`."""
         if self.arrived is not None:
             return "done"
+        if self.interrupted is not None:
+            return "interrupted"
         return "abandoned" if self.declined is None else self.declined.outcome
 
 
@@ -70,15 +89,19 @@ class Story:
     Attributes
     ----------
     opened, described, installed, ended
-        The events of those kinds; `ended` is None if the run never came to its end.
+        The events of those kinds, the last of each; `ended` is None if the run, or its last resumption, never
+        came to its end.
     experiment
         What was asked, with what the command line changed.
     steps
         In the order of asking.
-    interventions, notes
-        What people and the guard did, and what a reader should know, with the time of each.
+    interventions, notes, resumptions, interruptions
+        What people and the guard did, what a reader should know, when the run went on after it was cut off, and
+        what was cut off, with the time of each.
     duration_s
         Wall seconds from the first event to the last.
+    acquired
+        The scans that were no steps, overview and truth, with the time of each.
     """
 
     opened: Opened
@@ -90,11 +113,20 @@ class Story:
     notes: tuple[tuple[float, Noted], ...]
     ended: Ended | None
     duration_s: float
+    acquired: tuple[tuple[float, Acquired], ...] = ()
+    resumptions: tuple[tuple[float, Resumed], ...] = ()
+    interruptions: tuple[tuple[float, Interrupted], ...] = ()
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
         """Every finished measurement, in the order of arrival."""
         return tuple(step.arrived.measurement for step in self.steps if step.arrived is not None)
+
+    @property
+    def electrons(self) -> float:
+        """Electrons that measuring brought to the specimen, with what interrupted measurements are charged."""
+        charged = sum(event.electrons for _, event in self.interruptions)
+        return charged + sum(measurement.electrons for measurement in self.measurements)
 
     @property
     def best(self) -> Measurement | None:
@@ -121,11 +153,23 @@ def story_of(entries: Iterable[Entry]) -> Story:
         installed=installed,
         experiment=Experiment.model_validate(opened.settings),
         steps=_steps(found),
-        interventions=tuple((e.time_s, e.event) for e in found if isinstance(e.event, Intervened)),
-        notes=tuple((e.time_s, e.event) for e in found if isinstance(e.event, Noted)),
-        ended=_last(found, Ended),
+        interventions=_timed(found, Intervened),
+        notes=_timed(found, Noted),
+        ended=_ended(found),
         duration_s=found[-1].time_s - found[0].time_s,
+        acquired=_timed(found, Acquired),
+        resumptions=_timed(found, Resumed),
+        interruptions=_timed(found, Interrupted),
     )
+
+
+def _timed(entries: list[Entry], kind: type[Kind]) -> tuple[tuple[float, Kind], ...]:
+    return tuple((e.time_s, e.event) for e in entries if isinstance(e.event, kind))
+
+
+def _ended(entries: list[Entry]) -> Ended | None:
+    last = next((e.event for e in reversed(entries) if isinstance(e.event, (Ended, Resumed))), None)
+    return last if isinstance(last, Ended) else None
 
 
 def _last(entries: list[Entry], kind: type[Kind]) -> Kind | None:
@@ -135,8 +179,15 @@ def _last(entries: list[Entry], kind: type[Kind]) -> Kind | None:
 def _steps(entries: list[Entry]) -> tuple[Step, ...]:
     arrived = {e.event.measurement.measurement_id: e.event for e in entries if isinstance(e.event, Arrived)}
     declined = {e.event.measurement_id: e.event for e in entries if isinstance(e.event, Declined)}
+    interrupted = {e.event.measurement_id: e.event for e in entries if isinstance(e.event, Interrupted)}
     return tuple(
-        Step(e.event, e.time_s, arrived.get(e.event.measurement_id), declined.get(e.event.measurement_id))
+        Step(
+            e.event,
+            e.time_s,
+            arrived.get(e.event.measurement_id),
+            declined.get(e.event.measurement_id),
+            interrupted.get(e.event.measurement_id),
+        )
         for e in entries
         if isinstance(e.event, Commanded)
     )

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+NEGLIGIBLE = 1e-20
+"""Smallest chance that is still followed; what is left out moves no mean by more than this part of the range."""
+
 
 @dataclass(frozen=True, slots=True)
 class BestOfDraws:
@@ -35,7 +38,7 @@ class BestOfDraws:
     high: NDArray[np.float64]
 
 
-def best_of_draws(truth: ArrayLike, most: int) -> BestOfDraws:
+def best_of_draws(truth: ArrayLike, most: int, at: ArrayLike | None = None) -> BestOfDraws:
     """Return how the best of k = 1..`most` draws without replacement is distributed.
 
     Parameters
@@ -44,6 +47,8 @@ def best_of_draws(truth: ArrayLike, most: int) -> BestOfDraws:
         The value of every candidate, any shape; nan where it is unknown (left out).
     most
         Largest number of draws; beyond the number of candidates the best stays the maximum.
+    at
+        Only these numbers of draws, ascending, shape (n,); all of them if None.
 
     Raises
     ------
@@ -56,13 +61,20 @@ def best_of_draws(truth: ArrayLike, most: int) -> BestOfDraws:
     values = np.sort(np.asarray(truth, dtype=np.float64)[np.isfinite(truth)].ravel())
     if not len(values) or most < 1:
         raise ValueError(f"the best of {most} draws from {len(values)} finite values is not defined")
-    m, ranks = len(values), np.arange(1, len(values) + 1)
+    m, ranks = len(values), np.arange(1.0, len(values) + 1)
+    wanted = list(range(1, most + 1)) if at is None else np.asarray(at).tolist()
     at_most = np.ones(m)
-    mean, quartiles = np.empty(most), np.empty((3, most))
-    for k in range(most):
-        if k < m:
-            at_most = at_most * np.clip(ranks - k, 0, None) / (m - k)
-        mean[k] = values @ np.diff(at_most, prepend=0.0)
+    mean, quartiles, done = np.empty(len(wanted)), np.empty((3, len(wanted))), 0
+    for number, draws in enumerate(wanted):
+        for k in range(done, min(draws, m)):
+            at_most *= np.maximum(ranks - k, 0.0)
+            at_most /= m - k
+            # After many draws only the largest values still matter, which keeps long runs quick.
+            if at_most[0] < NEGLIGIBLE:
+                first = int(np.searchsorted(at_most, NEGLIGIBLE))
+                at_most, ranks, values = at_most[first:], ranks[first:], values[first:]
+        done = min(draws, m)
+        mean[number] = values @ np.diff(at_most, prepend=0.0)
         # Rounding in the product must not push a quantile one rank up.
-        quartiles[:, k] = values[np.searchsorted(at_most, np.array([0.25, 0.5, 0.75]) - 1e-12)]
+        quartiles[:, number] = values[np.searchsorted(at_most, np.array([0.25, 0.5, 0.75]) - 1e-12)]
     return BestOfDraws(mean, *quartiles)

@@ -21,24 +21,30 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK = (
 )  # fmt: skip
 
 
+MOST_BARS = 400
+"""So many steps are drawn one by one; of more, every second, third, ..., so that each can still be seen."""
+
+
 def best_figure(name: str, units: str, measured: Sequence[Measurement], truth: NDArray[np.float64] | None) -> Figure:
     """Return the best value so far by number of measurements; with the truth, beside random sampling.
 
     With a truth both curves are of the true value at the places measured, so that noise flatters neither.
     """
-    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
+    figure = Figure(figsize=(6.0, 3.8), layout="constrained")
     axes = figure.subplots()
     count = np.arange(1, len(measured) + 1)
     values = np.array([m.value for m in measured])
     if truth is not None:
-        random = best_of_draws(truth, len(measured))
+        draws = np.unique(np.geomspace(1, len(measured), MOST_BARS).round()) if len(measured) > MOST_BARS else count
+        random = best_of_draws(truth, len(measured), draws.astype(int))
         axes.fill_between(
-            count, random.low, random.high, color=ORANGE, alpha=0.25, linewidth=0, label="random, quartiles"
+            draws, random.low, random.high, color=ORANGE, alpha=0.25, linewidth=0, label="random, quartiles"
         )
-        axes.plot(count, random.mean, color=ORANGE, linestyle="--", label="random, expected")
+        axes.plot(draws, random.mean, color=ORANGE, linestyle="--", label="random, expected")
         axes.axhline(float(np.nanmax(truth)), color=BLACK, linewidth=0.9, linestyle=":", label="best there is")
         values = truth[[m.candidate for m in measured]]
-    axes.plot(count, values, ".", color=SKY, markersize=5, label="each measurement")
+    size = 5 if len(measured) <= MOST_BARS else 2
+    axes.plot(count, values, ".", color=SKY, markersize=size, label="each measurement")
     axes.step(
         count, np.maximum.accumulate(values), where="post", color=BLUE, linewidth=2.0, label="this run, best so far"
     )
@@ -54,7 +60,8 @@ def belief_figure(name: str, units: str, steps: Sequence[Step]) -> Figure | None
     told = [(n, s) for n, s in enumerate(steps, 1) if s.arrived is not None and s.commanded.suggestion.mean is not None]
     if not told:
         return None
-    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
+    told = told[:: every(len(told))]
+    figure = Figure(figsize=(6.0, 3.8), layout="constrained")
     axes = figure.subplots()
     number = [n for n, _ in told]
     mean = np.array([s.commanded.suggestion.mean for _, s in told], dtype=float)
@@ -74,6 +81,7 @@ def belief_figure(name: str, units: str, steps: Sequence[Step]) -> Figure | None
 def budget_figure(steps: Sequence[Step]) -> Figure:
     """Return where the wall time of a step went: the parts of the median step, and every step."""
     done = [step for step in steps if step.arrived is not None]
+    stride = every(len(done))
     parts = {
         "wait for a decision": ("wait_s", PURPLE), "instrument": ("produce_s", BLUE), "transfer": ("transfer_s", SKY),
         "reduce": ("reduce_s", GREEN), "store": ("store_s", ORANGE),
@@ -83,7 +91,7 @@ def budget_figure(steps: Sequence[Step]) -> Figure:
         for label, (part, _) in parts.items()
     }
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-    middle, every = figure.subplots(2, 1, height_ratios=(1, 2.6))
+    middle, each = figure.subplots(2, 1, height_ratios=(1, 2.6))
     left = 0.0
     for label, values in columns.items():
         width = float(np.median(values))
@@ -93,18 +101,17 @@ def budget_figure(steps: Sequence[Step]) -> Figure:
     middle.set_xlabel("medians (ms, wall)")
     middle.margins(x=0.0)
     middle.legend(fontsize=8, ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
-    number = np.arange(1, len(done) + 1)
-    total = np.sum(list(columns.values()), axis=0)
-    every.plot(number, total, color=BLACK, linewidth=1.0, drawstyle="steps-mid", label="whole step")
-    every.plot(number, columns["wait for a decision"], "v", color=PURPLE, markersize=4, label="wait for a decision")
-    every.plot(
-        number, [1e3 * step.commanded.decide_s for step in done], ".", color=VERMILION, label="decide (meanwhile)"
-    )
-    every.set_yscale("log")
-    every.set_xlabel("finished step")
-    every.set_ylabel("ms, wall")
-    every.margins(x=0.01)
-    every.legend(fontsize=8, framealpha=0.9, loc="upper right")
+    number = np.arange(1, len(done) + 1)[::stride]
+    total = np.sum(list(columns.values()), axis=0)[::stride]
+    waited, decided = columns["wait for a decision"][::stride], [1e3 * s.commanded.decide_s for s in done[::stride]]
+    each.plot(number, total, color=BLACK, linewidth=1.0, drawstyle="steps-mid", label="whole step")
+    each.plot(number, waited, "v", color=PURPLE, markersize=4, label="wait for a decision")
+    each.plot(number, decided, ".", color=VERMILION, label="decide (meanwhile)")
+    each.set_yscale("log")
+    each.set_xlabel("finished step")
+    each.set_ylabel("ms, wall")
+    each.margins(x=0.01)
+    each.legend(fontsize=8, framealpha=0.9, loc="upper right")
     return figure
 
 
@@ -128,6 +135,15 @@ def frame_figure(frame: Signal) -> Figure | None:
     axes.set_ylabel(_label(frame.axes[0].name, frame.axes[0].units))
     figure.colorbar(image, ax=axes, label=f"square root of {counted}")
     return figure
+
+
+def every(steps: int) -> int:
+    """Return which part of so many steps is drawn: 1 for each, 2 for every second, ...
+
+    >>> every(400), every(1000)
+    (1, 3)
+    """
+    return max(1, -(-steps // MOST_BARS))
 
 
 def _label(name: str, units: str) -> str:

@@ -194,7 +194,8 @@ def _point_at(axes: Axes, x: float, y: float) -> None:
 def _mark(axes: Axes, measured: Sequence[Measurement], length: Length) -> None:
     if measured:
         y, x = _places(measured, length)
-        axes.scatter(x, y, s=9, c="white", edgecolors="black", linewidths=0.5)
+        # One marker stamped many times, which is much quicker than as many circles.
+        axes.plot(x, y, "o", markersize=3, markerfacecolor="white", markeredgecolor="black", markeredgewidth=0.5)
 
 
 def _places(measured: Sequence[Measurement], length: Length) -> tuple[NDArray, NDArray]:

@@ -10,11 +10,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...core import InstrumentInfo, Measurement
 from ..record.story import Seen, Step, Story
-from .curves import belief_figure, best_figure, budget_figure, frame_figure
-from .figures import Length, map_layers, maps_figure, overview_figure, way_figure
-from .page import badge, facts, heading, listing, page, picture, row, table, text, title
+from .answer import answer, outcome_of
+from .asked import again, asked
+from .chapters import chapters
+from .curves import belief_figure, best_figure, budget_figure, every, frame_figure
+from .decisions import decisions, faults
+from .figures import map_layers, maps_figure, overview_figure, way_figure
+from .page import badge, facts, heading, page, picture, row, table, text, title
+from .wording import place, seconds, with_error
 
 _SOURCES = {"simulator": "SIMULATOR", "recording": "RECORDING", "hardware": "HARDWARE"}
 _WARNINGS = {
@@ -22,18 +26,18 @@ _WARNINGS = {
     "recording": "These data were played back from a recording; nothing was measured now.",
 }
 _TONES = {"finished": "good", "stopped": "loud", "failed": "bad"}
+MOST_NOTES = 12
 
 
 def report(story: Story, seen: Seen) -> str:
     """Return the report as one HTML document that needs no other file."""
-    sections = (_title, _summary, _places, _found, _learning, _time, _decisions, _faults, _again)
-    parts = (part for section in sections for part in section(story, seen))
-    return page(f"{story.experiment.name}: beamloop report", parts)
+    parts = [*_title(story), *_summary(story, seen), *asked(story), *_when(story), *_places(story, seen)]
+    parts += [*_found(story, seen), *_learning(story, seen), *_time(story), *faults(story), *decisions(story)]
+    return page(f"{story.experiment.name}: beamloop report", [*parts, *again(story)])
 
 
-def _title(story: Story, seen: Seen) -> Iterator[str]:
-    info, ended = story.described.info, story.ended
-    outcome = "interrupted" if ended is None else ended.outcome
+def _title(story: Story) -> Iterator[str]:
+    info, (outcome, _) = story.described.info, outcome_of(story)
     yield badge(_SOURCES[info.source], "" if info.source == "hardware" else "loud")
     yield badge(outcome, _TONES.get(outcome, "bad"))
     yield title(story.experiment.name)
@@ -44,23 +48,42 @@ def _title(story: Story, seen: Seen) -> Iterator[str]:
         yield text(_WARNINGS[info.source], "banner")
     if info.source == "recording" and info.simulated:
         yield text("What was recorded came from a simulator, not from a specimen.", "banner")
+    if story.ended is None:
+        yield text(
+            "This run has no end: it was cut off, or is still under way. What follows is what it had when this report "
+            f"was made. If it was cut off, `beamloop resume {story.opened.run}` continues it.",
+            "alarm",
+        )
 
 
 def _summary(story: Story, seen: Seen) -> Iterator[str]:
     target, best = story.experiment.target, story.best
+    yield text(answer(story, seen), "answer")
     shown = [("measured of candidates", f"{len(story.measurements)} of {len(seen.pool)}")]
     if best is not None:
-        shown.insert(0, (f"best {target.name}", _with_error(best, target.units)))
-        shown.insert(1, ("at y, x", _place(best.position, story.described.info)))
+        shown.insert(0, (f"best {target.name}", with_error(best, target.units)))
+        shown.insert(1, ("at y, x", place(best.position, story.described.info)))
     if best is not None and seen.truth is not None:
         shown.append(("of the true range below the maximum", _regret(story, seen)))
+    scans = [acquired.end for _, acquired in story.acquired]
     shown += [
-        ("electrons on the specimen", f"{sum(m.electrons for m in story.measurements):.3g}"),
-        ("instrument time", _seconds(sum(m.duration_s for m in story.measurements))),
-        ("time on the wall", _seconds(story.duration_s)),
+        ("electrons on the specimen", f"{story.electrons + sum(scan.electrons for scan in scans):.3g}"),
+        ("instrument time", seconds(sum(part.duration_s for part in (*story.measurements, *scans)))),
+        ("time on the wall", seconds(story.duration_s)),
     ]
     yield facts(shown)
-    yield text("Ended: " + ("the run was cut off" if story.ended is None else story.ended.reason) + ".")
+    if story.ended is not None:
+        more = "" if story.ended.outcome == "finished" else f" `beamloop resume {story.opened.run}` goes on with it."
+        yield text(f"Ended: {story.ended.reason}.{more}")
+    for note in seen.notes[:MOST_NOTES]:
+        yield text(f"Of this report: {note}.", "over")
+
+
+def _when(story: Story) -> Iterator[str]:
+    rows = chapters(story)
+    if rows:
+        yield heading("What happened, and why")
+        yield table(("after", "what", "why, and what came of it"), rows, whole=(0,))
 
 
 def _places(story: Story, seen: Seen) -> Iterator[str]:
@@ -90,7 +113,7 @@ def _found(story: Story, seen: Seen) -> Iterator[str]:
         yield picture(maps_figure(seen.pool, story.described.info.field, layers, story.measurements), dots + shared)
     figure = None if seen.best_frame is None else frame_figure(seen.best_frame)
     if figure is not None and story.best is not None:
-        where = _place(story.best.position, story.described.info)
+        where = place(story.best.position, story.described.info)
         yield picture(
             figure, f"What {story.experiment.measure.detector} gave at the best place, y, x = {where}.", small=True
         )
@@ -111,20 +134,26 @@ def _learning(story: Story, seen: Seen) -> Iterator[str]:
     if figure is None:
         yield best
     else:
-        yield row([best, picture(figure, "What was believed before each measurement, and what came.")])
+        believed = "What was believed before each measurement, and what came."
+        yield row([best, picture(figure, believed + _thinned(len(story.measurements)))])
 
 
-def _time(story: Story, seen: Seen) -> Iterator[str]:
+def _time(story: Story) -> Iterator[str]:
     done = [step for step in story.steps if step.arrived is not None]
     if not done:
         return
     yield heading("Where the time of a step went")
     yield picture(
         budget_figure(story.steps),
-        "Deciding runs while the instrument measures: it costs time only where the instrument waits.",
+        "Deciding runs while the instrument measures: it costs time only where the instrument waits."
+        + _thinned(len(done)),
         small=True,
     )
     yield table(("part", "median", "90 % are below", "clock"), _budget_rows(done), numbers=(1, 2))
+
+
+def _thinned(steps: int) -> str:
+    return "" if every(steps) == 1 else f" Of {steps} steps, one in {every(steps)} is drawn."
 
 
 def _budget_rows(done: list[Step]) -> Iterator[tuple[str, str, str, str]]:
@@ -146,66 +175,7 @@ def _budget_rows(done: list[Step]) -> Iterator[tuple[str, str, str, str]]:
         ("instrument waited for a decision", "wall", [b.wait_s for b in budgets]),
     ):
         median, most = np.quantile(values, [0.5, 0.9])
-        yield name, _seconds(float(median)), _seconds(float(most)), clock
-
-
-def _decisions(story: Story, seen: Seen) -> Iterator[str]:
-    if not story.steps:
-        return
-    info, target = story.described.info, story.experiment.target
-    yield heading("Every decision")
-    head = ("step", "y, x", "why", "believed", f"measured ({target.units})" if target.units else "measured", "outcome")
-    yield table(head, (_decision(step, info) for step in story.steps), numbers=(0,))
-
-
-def _decision(step: Step, info: InstrumentInfo) -> tuple[str, ...]:
-    suggestion = step.commanded.suggestion
-    believed = "" if suggestion.mean is None else f"{suggestion.mean:.4g} ± {suggestion.std or 0.0:.2g}"
-    measured = "" if step.arrived is None else _with_error(step.arrived.measurement, "")
-    place = _place(suggestion.position, info)
-    return str(step.commanded.step + 1), place, suggestion.why, believed, measured, step.outcome
-
-
-def _faults(story: Story, seen: Seen) -> Iterator[str]:
-    yield heading("Refusals, faults and interventions")
-    start_s = story.steps[0].time_s if story.steps else 0.0
-    rows = [
-        (f"step {step.commanded.step + 1}", step.outcome, f"{step.declined.error}: {step.declined.message}")
-        for step in story.steps
-        if step.declined is not None
-    ]
-    rows += [(f"{time_s - start_s:+.1f} s", event.word, event.reason) for time_s, event in story.interventions]
-    rows += [(f"{time_s - start_s:+.1f} s", "note", event.text) for time_s, event in story.notes]
-    yield (
-        table(("when", "what", "why"), rows)
-        if rows
-        else text("None: nothing was refused, nothing failed, nobody intervened.")
-    )
-
-
-def _again(story: Story, seen: Seen) -> Iterator[str]:
-    opened, described = story.opened, story.described
-    yield heading("How to do it again")
-    yield listing(f"beamloop run experiment.toml --instrument {opened.instrument} --seed {opened.seed}")
-    yield text(
-        f"experiment.toml is in this run folder and below. Seed {opened.seed}, policy {story.installed.policy.name}, "
-        f"journal durability {opened.durability}, control protocol {described.protocol}."
-    )
-    yield table(
-        ("program", "version"), [*opened.versions.items(), ("beamloop at the instrument", described.version_there)]
-    )
-    yield listing(opened.experiment)
-
-
-def _place(position: tuple[float, float], info: InstrumentInfo) -> str:
-    length = Length.fitting(max(info.field.height_m, info.field.width_m))
-    y, x = (coordinate * length.per_metre for coordinate in position)
-    return f"{y:.4g}, {x:.4g} {length.unit}"
-
-
-def _with_error(measurement: Measurement, units: str) -> str:
-    error = "" if measurement.std is None else f" ± {measurement.std:.2g}"
-    return f"{measurement.value:.4g}{error} {units}".strip()
+        yield name, seconds(float(median)), seconds(float(most)), clock
 
 
 def _regret(story: Story, seen: Seen) -> str:
@@ -213,12 +183,3 @@ def _regret(story: Story, seen: Seen) -> str:
     reached = np.nanmax(seen.truth[[m.candidate for m in story.measurements]])
     most, least = np.nanmax(seen.truth), np.nanmin(seen.truth)
     return f"{(most - reached) / (most - least):.1%}" if most > least else "0 %"
-
-
-def _seconds(value: float) -> str:
-    if value == 0.0:
-        return "0 s"
-    for limit, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s")):
-        if value < limit:
-            return f"{value * factor:.3g} {unit}"
-    return f"{value / 60:.3g} min"

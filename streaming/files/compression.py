@@ -25,7 +25,8 @@ def filters(compression: Compression, shape: tuple[int, ...], chunks: tuple[int,
     if not shape:
         # A single number can be neither chunked nor compressed.
         return {}
-    chunked: dict[str, object] = {"chunks": True if chunks is None else chunks}
+    # A flipped bit in a chunk is then an error for every reader and never a number.
+    chunked: dict[str, object] = {"chunks": True if chunks is None else chunks, "fletcher32": True}
     if compression == "gzip":
         return chunked | {"compression": "gzip", "compression_opts": 4, "shuffle": True}
     return chunked | dict(hdf5plugin.Bitshuffle(cname="lz4"))

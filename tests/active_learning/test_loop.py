@@ -9,11 +9,13 @@ from beamloop.active_learning import (
     ContinueAsked,
     Failed,
     Finish,
+    Interrupted,
     Loop,
     Measure,
     Measured,
     PauseAsked,
     Refused,
+    ResumeAsked,
     StopAsked,
     StopRules,
 )
@@ -87,6 +89,76 @@ def schedule(seed: int) -> list:
     return said
 
 
+def test_what_was_interrupted_is_charged_and_asked_for_again_under_a_new_name() -> None:
+    loop = Loop(random(pool_of(4), 0), StopRules(points=3), ahead=0)
+    first = loop.start()[0]
+    assert isinstance(first, Measure)
+    again = loop.handle(Interrupted(first.measurement_id, "the driver died", electrons=7.0, duration_s=0.5))
+    assert again == [Measure("m0000-2", first.suggestion)]
+    assert (loop.progress.points, loop.progress.electrons, loop.progress.duration_s) == (0, 7.0, 0.5)
+    third = loop.handle(Interrupted("m0000-2", "and again", electrons=7.0))
+    assert third == [Measure("m0000-3", first.suggestion)]
+    assert loop.handle(Measured(measurement(third[0], electrons=2.0)))[0].measurement_id == "m0001"
+    assert [(r.measurement_id, r.state) for r in loop.records] == [
+        ("m0000", "interrupted"), ("m0000-2", "interrupted"), ("m0000-3", "done"), ("m0001", "proposed"),
+    ]  # fmt: skip
+    assert loop.progress.electrons == 16.0
+
+
+def test_a_repetition_is_asked_for_although_the_run_is_about_to_end() -> None:
+    loop = Loop(random(pool_of(4), 0), StopRules(dose_electrons=5.0), ahead=1)
+    one, two = loop.start()
+    assert loop.handle(Measured(measurement(one, electrons=6.0))) == []
+    assert loop.handle(Interrupted(two.measurement_id, "cut off")) == [Measure("m0001-2", two.suggestion)]
+    assert finishes(loop.handle(Measured(measurement(Measure("m0001-2", two.suggestion)))))
+
+
+@pytest.mark.parametrize("points", [6, None])
+def test_a_stopped_run_goes_on_with_what_it_had_in_flight(points: int | None) -> None:
+    loop = Loop(random(pool_of(4), 0), StopRules(points=points), ahead=1)
+    one, two = loop.start()
+    loop.handle(Measured(measurement(one)))
+    loop.handle(StopAsked("the server died"))
+    assert [r.state for r in loop.records] == ["done", "abandoned", "abandoned"]
+    assert loop.handle(ResumeAsked()) == []
+    assert [r.state for r in loop.records] == ["done", "proposed", "proposed"]
+    new = loop.handle(Measured(measurement(two)))
+    assert [c.measurement_id for c in new] == ["m0003"]
+
+
+def test_resuming_what_has_finished_by_its_rule_finishes_it_again() -> None:
+    loop = Loop(random(pool_of(4), 0), StopRules(points=1), ahead=0)
+    assert finishes(loop.handle(Measured(measurement(loop.start()[0]))))
+    assert finishes(loop.handle(ResumeAsked())) == ["1 of 1 points measured"]
+
+
+def test_a_step_costs_the_same_after_many() -> None:
+    """A journal of 100,000 events is fed through a loop; nothing in it may look at all that went before."""
+
+    class Counting(dict):
+        looked = 0
+
+        def __iter__(self):  # pragma: no cover -- must not be called
+            Counting.looked += 1
+            return super().__iter__()
+
+        def values(self):
+            Counting.looked += 1
+            return super().values()
+
+        def items(self):
+            Counting.looked += 1
+            return super().items()
+
+    loop = Loop(random(pool_of(10), 0), StopRules(points=50), ahead=1)
+    loop._records = Counting()
+    queue = loop.start()
+    while queue and isinstance(command := queue.pop(0), Measure):
+        queue += loop.handle(Measured(measurement(command)))
+    assert loop.progress.points == 50
+    assert Counting.looked == 0
+
+
 @pytest.mark.parametrize("block", range(8))
 def test_random_schedules_keep_every_promise_and_repeat_exactly(block: int) -> None:
     for seed in range(block * 50, block * 50 + 50):
@@ -123,12 +195,13 @@ def test_dose_reached_lets_the_one_in_flight_end_first() -> None:
     assert loop.progress.electrons == 24.0
 
 
-def test_stop_abandons_what_is_in_flight_and_ignores_its_late_news() -> None:
+def test_stop_abandons_what_is_in_flight_and_its_late_news_commands_nothing() -> None:
     loop = Loop(random(pool_of(4), 0), StopRules(), ahead=1)
     first, second = loop.start()
     assert loop.handle(StopAsked("lunch")) == [Finish("lunch")]
     assert loop.handle(Measured(measurement(first))) == []
-    assert [(r.state, r.reason) for r in loop.records] == [("abandoned", "lunch")] * 2
+    assert [(r.state, r.reason) for r in loop.records] == [("done", ""), ("abandoned", "lunch")]
+    assert loop.progress.points == 1
     assert second.measurement_id == "m0001"
 
 

@@ -40,7 +40,7 @@ def test_each_budget_ends_the_run_when_it_is_used_up(rules: StopRules, progress:
     [(4.0, frozenset(), True), (3.9, frozenset(), False), (2.0, frozenset({1}), True), (0.0, frozenset(), False)],
 )
 def test_uncertainty_is_the_largest_open_std_in_ranges(span: float, closed: frozenset[int], is_reached: bool) -> None:
-    reason = StopRules(uncertainty=0.1).reached(Progress(points=2, span=span, closed=closed), BELIEF)
+    reason = StopRules(uncertainty=0.1).reached(Progress(points=2, span=span), BELIEF, closed)
     assert (reason is not None) == is_reached
 
 

@@ -70,7 +70,7 @@ def finished(quick_pictures: None, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_a_run_ends_with_all_it_promises(finished: Finished) -> None:
     assert (finished.ended.outcome, finished.ended.reason) == ("finished", "10 of 10 points measured")
     assert sorted(path.name for path in finished.folder.path.iterdir()) == [
-        "experiment.toml", "journal.sqlite", "report.html", "run.h5",
+        "experiment.toml", "journal.sqlite", "journal.sqlite-mark", "report.html", "run.h5",
     ]  # fmt: skip
     assert finished.folder.experiment.read_text() == "# as it stands"
     assert "SIMULATOR" in finished.folder.report.read_text()

@@ -41,7 +41,7 @@ def _found(dataset: h5py.Dataset) -> Found:
     return Found(
         path=text_of(dataset.name),
         data=dataset,
-        scales=tuple(_scale(dataset, i) for i in range(dataset.ndim)),
+        scales=scales_of(dataset),
         quantity=attribute(dataset, "quantity"),
         units=attribute(dataset, "units"),
         detector=attribute(dataset, "detector"),
@@ -49,6 +49,11 @@ def _found(dataset: h5py.Dataset) -> Found:
         valid=_valid(group),
         positions=_positions(group),
     )
+
+
+def scales_of(dataset: h5py.Dataset) -> tuple[Scale, ...]:
+    """Return the axes of a main dataset as its file tells them, one for each dimension."""
+    return tuple(_scale(dataset, i) for i in range(dataset.ndim))
 
 
 def _scale(dataset: h5py.Dataset, i: int) -> Scale:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -65,6 +67,93 @@ def test_rows_can_be_neither_changed_nor_removed(file: Path) -> None:
                 rows.execute(change)
     finally:
         rows.close()
+
+
+def test_a_reopened_journal_goes_on_where_it_ended(file: Path) -> None:
+    with Journal(file) as journal:
+        journal.write(note(1))
+    for number in (2, 3):
+        with Journal.reopened(file) as journal:
+            assert journal.write(note(number)) == read(file)[-1].time_s
+    assert [(entry.seq, entry.event) for entry in read(file)] == [(n, note(n)) for n in (1, 2, 3)]
+
+
+WRITE_AND_WAIT = """
+import sys; from pathlib import Path
+from beamloop.edge_client.record.journal import Journal
+from beamloop.edge_client.record.events import Noted
+journal = Journal(Path(sys.argv[1]))
+journal.write(Noted(text="note 1"))
+print("written", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_journal_has_one_writer_and_a_killed_one_lets_go(file: Path) -> None:
+    command = [sys.executable, "-c", WRITE_AND_WAIT, str(file)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "written\n"
+        with pytest.raises(
+            OutputExists, match=rf"journal\.sqlite is being written by process {other.pid}; .* one writer"
+        ):
+            Journal.reopened(file)
+        assert [entry.event for entry in read(file)] == [note(1)], "readers are let in"
+        other.kill()
+    with Journal.reopened(file) as journal:
+        with pytest.raises(OutputExists, match=f"process {os.getpid()}"):
+            Journal.reopened(file)
+        journal.write(note(2))
+    assert [entry.event for entry in read(file)] == [note(1), note(2)]
+
+
+def test_what_cannot_be_read_whole_is_not_reopened_and_not_held(file: Path) -> None:
+    with pytest.raises(RecordingUnreadable, match="no journal at"):
+        Journal.reopened(file)
+    with Journal(file) as journal:
+        journal.write(note(1))
+        journal.write(note(2))
+    tampered(file, "UPDATE events SET time_s = time_s + 1 WHERE seq = 1")
+    for _ in range(2):
+        with pytest.raises(RecordingUnreadable, match=r"event 1 .* checksum"):
+            Journal.reopened(file)
+
+
+OLD = Path(__file__).parent / "data"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A journal of format 1, written by beamloop 0.1.0 before there was a format 2."""
+    return Path(shutil.copy(OLD / "journal_1.sqlite", tmp_path))
+
+
+def test_a_journal_of_format_1_is_read_and_continued(old: Path) -> None:
+    rows = [json.loads(line) for line in (OLD / "journal_1.jsonl").read_text().splitlines()]
+    found = read(old)
+    assert [[e.seq, e.time_s, e.event.kind] for e in found] == [row[:3] for row in rows]
+    for entry, row in zip(found, rows, strict=True):
+        assert entry.event.model_dump(mode="json").items() >= row[4].items()
+    with Journal.reopened(old) as journal:
+        journal.write(note(1))
+    assert read(old)[:-1] == found
+    assert read(old)[-1].event == note(1)
+    tampered(old, "UPDATE events SET time_s = time_s + 1 WHERE seq = 24")
+    with pytest.raises(RecordingUnreadable, match=r"event 24 .* checksum"):
+        read(old)
+
+
+def test_reading_leaves_nothing_beside_a_closed_journal(old: Path) -> None:
+    read(old)
+    assert [path.name for path in old.parent.iterdir()] == [old.name]
+
+
+def test_a_newer_event_says_which_beamloop_wrote_it(file: Path, entries: list[Entry]) -> None:
+    with Journal(file) as journal:
+        journal.write(entries[0].event)
+        journal.write(note(1).model_copy(update={"kind": "dreamt"}))
+    with pytest.raises(RecordingUnreadable, match=r"written by beamloop 0: event 'dreamt' .* install the one"):
+        read(file)
 
 
 def tampered(file: Path, change: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from math import comb
 
 import numpy as np
 import pytest
@@ -38,6 +39,22 @@ def test_a_pool_of_thousands_keeps_its_precision() -> None:
     m = 4096
     values = np.arange(m, dtype=float)
     assert best_of_draws(values, m - 1).mean[-1] == pytest.approx(m - 1 - 1 / m, rel=1e-12)
+
+
+def test_leaving_out_negligible_chances_changes_nothing() -> None:
+    m, k = 300, 120
+    values = np.sort(np.random.default_rng(0).normal(size=m))
+    # Exact whole numbers: C(i, k) ways in which the best of k is at most the i-th.
+    ways = [comb(i, k) for i in range(m + 1)]
+    mean = sum(v * (ways[i + 1] - ways[i]) for i, v in enumerate(values)) / ways[m]
+    assert best_of_draws(values, k).mean[-1] == pytest.approx(mean, rel=1e-12)
+
+
+def test_some_numbers_of_draws_give_what_all_of_them_give() -> None:
+    values = np.random.default_rng(1).normal(size=500)
+    all_of_them, some = best_of_draws(values, 520), best_of_draws(values, 520, [1, 7, 300, 499, 520])
+    for name in ("mean", "low", "median", "high"):
+        np.testing.assert_array_equal(getattr(some, name), getattr(all_of_them, name)[[0, 6, 299, 498, 519]])
 
 
 @pytest.mark.parametrize(("truth", "most"), [([np.nan], 1), ([], 1), ([1.0], 0)])

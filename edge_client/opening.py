@@ -1,0 +1,52 @@
+"""What a run's journal says before the first exposure, and whether the instrument may expose at all."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+
+from .. import __version__
+from ..core import NotArmed
+from .instrument import RemoteInstrument
+from .record.events import Described
+
+TOLD = ("numpy", "scipy", "torch", "gpytorch", "scikit-learn", "h5py", "pyzmq", "Pyro5", "pydantic")
+"""Packages whose versions are kept with a run."""
+
+
+def make_ready(instrument: RemoteInstrument, arm: bool) -> None:
+    """Make sure that the instrument may expose. Needs the lease.
+
+    Raises
+    ------
+    NotArmed
+        If a person has stopped it and `arm` does not say that it may go on.
+    """
+    activity = instrument.state().activity
+    if activity in ("stopped", "paused") and not arm:
+        raise NotArmed(
+            f"{instrument.info.name} is {activity} by a person; if it is safe to go on, run again with --arm"
+        )
+    if activity in ("stopped", "paused"):
+        instrument.arm()
+
+
+def described(instrument: RemoteInstrument) -> Described:
+    """Return what the instrument says of itself, and the state it is found in."""
+    there = instrument.description
+    return Described(
+        address=str(instrument.address), protocol=there.protocol, version_there=there.version, info=there.info,
+        state=instrument.state(),
+    )  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this program, of Python and of the packages that numbers depend on."""
+    found = {}
+    for name in TOLD:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            # A policy that does not need it runs without it.
+            continue
+    return {"beamloop": __version__, "python": platform.python_version(), **found}
