@@ -7,11 +7,12 @@ export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test bench clean
+.PHONY: help setup demo test readers bench clean
 
 help:
 	@echo "make demo    an autonomous experiment on the simulated microscope, with a report"
 	@echo "make test    every check: lint, types, layers, tests (BEAMLOOP_DATA=FOLDER adds recorded data, BEAMLOOP_CRASHES=200 more crashes)"
+	@echo "make readers opens our files with SciFiReaders, HyperSpy and py4DSTEM, in environments of their own"
 	@echo "make bench   every benchmark, small cases"
 
 setup: $(VENV)/installed
@@ -31,6 +32,14 @@ test: setup
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest
 
+readers: setup .readers/nsid_and_hyperspy/installed .readers/py4dstem/installed
+	$(BIN)/python -m pytest tests/conformance -v
+
+.readers/%/installed: tests/conformance/%.txt
+	$(PYTHON) -m venv .readers/$*
+	.readers/$*/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
 bench: setup
 	$(BIN)/python benchmarks/loop.py --quick
 	$(BIN)/python benchmarks/stop.py --quick
@@ -39,4 +48,4 @@ bench: setup
 	$(BIN)/python benchmarks/regret.py --quick
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) .readers build *.egg-info

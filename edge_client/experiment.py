@@ -130,6 +130,8 @@ class Experiment(Frozen):
         Measurements asked for beyond the one under way, so that deciding overlaps measuring.
     durability
         Of the journal; None for `power` on hardware and `process` elsewhere.
+    swmr
+        Whether the run file is marked as HDF5's SWMR writers do, for viewers that need it.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -145,6 +147,7 @@ class Experiment(Frozen):
     stop: StopRules
     ahead: Annotated[int, Field(ge=0)] = 1
     durability: Literal["power", "process"] | None = None
+    swmr: bool = False
 
     @model_validator(mode="after")
     def _ends_and_sees(self) -> Self:

@@ -132,7 +132,7 @@ def resume_run(
         told.began(folder.path)
         told.note(f"going on with {folder.path} on {instrument.info.name} at {instrument.address}")
         instrument.settled(_settled(run.past))
-        file = stack.enter_context(_reopened(folder, len(prepared.pool)))
+        file = stack.enter_context(_reopened(folder, len(prepared.pool), experiment.swmr))
         resumed = Resumed(instrument=where, started=today().isoformat(timespec="seconds"), versions=versions())
         news: tuple[Event, ...] = (
             described(instrument), Leased(client=instrument.client, purpose=f"resume {experiment.name}"), resumed,
@@ -164,12 +164,12 @@ def _settled(past: Sequence[Entry]) -> list[str]:
     return arrived + [e.event.scan.scan_id for e in past if isinstance(e.event, Acquired)]
 
 
-def _reopened(folder: RunFolder, capacity: int) -> RunFile:
+def _reopened(folder: RunFolder, capacity: int, swmr: bool) -> RunFile:
     if not folder.run_file.exists():
         # It was cut off between the journal's first rows and the run file.
-        return RunFile(folder.run_file, capacity)
+        return RunFile(folder.run_file, capacity, swmr)
     try:
-        return RunFile.reopened(folder.run_file, capacity)
+        return RunFile.reopened(folder.run_file, capacity, swmr)
     except RecordingUnreadable as error:
         raise RecordingUnreadable(f"{error}; try `beamloop recover {folder.path}` first") from None
 

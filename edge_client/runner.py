@@ -90,7 +90,7 @@ def run_experiment(
             told.note(note)
         journal = stack.enter_context(_opened(request, prepared, instrument, folder, started))
         # Every candidate is measured once at most; rows that stay empty take no space.
-        file = stack.enter_context(RunFile(folder.run_file, capacity=len(prepared.pool)))
+        file = stack.enter_context(RunFile(folder.run_file, capacity=len(prepared.pool), swmr=request.experiment.swmr))
         return pass_through(Scene(instrument, prepared, folder, journal, file, told, clock))
 
 

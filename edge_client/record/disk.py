@@ -4,8 +4,8 @@ HDF5 promises nothing about a process that dies while it writes. Tried with HDF5
 off one after another: a kill while a picture is added can leave a file in which nothing is found any more, and
 after "no space left" a retry succeeds with a frame silently missing, closing fails, and the process ends with
 a segmentation fault. So a file is only ever built beside its place and then renamed, which is one
-step; what comes row by row is written past HDF5 (`growing_rows`). If the disk fails during the building,
-HDF5's descriptor is turned to a scratch file, into which it may write what it likes while it closes.
+step; HDF5 is not told when the disk fails meanwhile (`patient_file`). What comes row by row is written past
+HDF5 (`growing_rows`).
 
 The layout is that of HDF5 1.8: metadata carry checksums, and no mark "open for writing" makes a file refuse to
 open after a kill, as that of 1.10 does.
@@ -15,28 +15,59 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 
 from ...core import RecordingUnreadable, StorageFailed
+from .damage import first_line, reading
+from .patient_file import PatientFile
+from .seal import check_seal, make_room, place_of, seal
 
-LAYOUT = ("v108", "v108")
+LAYOUT, SWMR_LAYOUT = ("v108", "v108"), ("v110", "v110")
+
+FORMAT = 2
+"""Version of what is in a run file, in its attribute `run_file_format`; files of version 1 have none."""
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
+class FormatNewer(RecordingUnreadable):
+    """A run file was written by a newer version of this program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A file that is being built.
+
+    Attributes
+    ----------
+    file
+        The file.
+    check
+        Raises once the disk has failed under it.
+    growing
+        Takes the datasets whose bytes will change later, which the file's seal leaves out.
+    """
+
+    file: h5py.File
+    check: Callable[[], None]
+    growing: list[h5py.Dataset]
+
+
 @contextmanager
-def replaced(path: Path, what: str) -> Iterator[h5py.File]:
+def replaced(path: Path, what: str, swmr: bool = False) -> Iterator[Replacement]:
     """Give a new HDF5 file that takes the place of `path` when the block ends; else `path` stays as it was.
 
     Parameters
     ----------
     what
         What is being done to the file, for the error's message: `could not be ...`.
+    swmr
+        Lay it out so that it can be marked as being written (`marked`).
 
     Raises
     ------
@@ -45,35 +76,82 @@ def replaced(path: Path, what: str) -> Iterator[h5py.File]:
     """
     beside = path.with_name(path.name + ".new")
     try:
-        beside.unlink(missing_ok=True)
-        file = h5py.File(beside, "w", libver=LAYOUT)
+        with PatientFile(beside) as bytes_of:
+            with h5py.File(bytes_of, "w", libver=SWMR_LAYOUT if swmr else LAYOUT) as file:
+                room, growing = make_room(file), []
+                yield Replacement(file, bytes_of.check, growing)
+                places = [place_of(dataset) for dataset in growing]
+            seal(bytes_of, room, places)
+            bytes_of.check()
+            # Else a power cut may leave the new name with nothing behind it.
+            os.fsync(bytes_of.fileno())
+        os.replace(beside, path)
     except OSError as error:
         raise failed(path, what, error) from None
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def marked(path: Path) -> h5py.File:
+    """Return a file open as SWMR's one writer; others can open it with `swmr=True` until it is closed.
+
+    Raises
+    ------
+    StorageFailed
+        If the file may not be written.
+    """
     try:
-        yield file
-        file.flush()
-        file.close()
-        _to_disk(beside)
-        os.replace(beside, path)
-    except BaseException as error:
-        let_go(file)
-        beside.unlink(missing_ok=True)
-        if isinstance(error, (OSError, RuntimeError)):
-            raise failed(path, what, error) from None
-        raise
+        file = h5py.File(path, "r+", libver=SWMR_LAYOUT)
+        file.swmr_mode = True
+    except OSError as error:
+        raise failed(path, "opened for writing", error) from None
+    return file
 
 
-def opened(path: Path) -> h5py.File:
+def opened(path: Path, doubtful: bool = False) -> h5py.File:
     """Return an HDF5 file open for reading, also one that HDF5 refuses because its writer was killed.
 
     A file that was being written as SWMR is marked so, and is read as such. One whose end never reached the
     disk is extended with zeros, which no checksum takes for data.
 
+    Parameters
+    ----------
+    doubtful
+        Whether to open it although it is not as it was written.
+
     Raises
     ------
     RecordingUnreadable
-        If it is missing or no HDF5.
+        If it is missing, no HDF5, of a newer format, or its seal is broken.
     """
+    file = _opened(path)
+    try:
+        if not doubtful:
+            format_of(file)
+            check_seal(file, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def format_of(file: h5py.File) -> int:
+    """Return the format of an open run file.
+
+    Raises
+    ------
+    RecordingUnreadable
+        If it is newer than this program knows, or damaged.
+    """
+    with reading(file.filename):
+        found = int(file.attrs.get("run_file_format", 1))
+    if found > FORMAT:
+        raise FormatNewer(f"{file.filename} has run file format {found}; this version of beamloop reads up to {FORMAT}")
+    return found
+
+
+def _opened(path: Path) -> h5py.File:
     if not path.is_file():
         raise RecordingUnreadable(f"no run file at {path}")
     try:
@@ -90,41 +168,12 @@ def opened(path: Path) -> h5py.File:
     raise RecordingUnreadable(f"{path} is no readable HDF5 file: {first_line(refusal)}")
 
 
-@contextmanager
-def reading(name: str) -> Iterator[None]:
-    """Take whatever h5py raises on damaged bytes for what it is.
-
-    Raises
-    ------
-    RecordingUnreadable
-        If what is read in the block is not what was written.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise RecordingUnreadable(f"{name} is damaged: {first_line(str(error))}") from None
-
-
-def let_go(file: h5py.File) -> None:
-    """Close a file whose disk failed, without another byte reaching that disk."""
-    if not file:
-        return
-    with _scratch() as scratch:
-        os.dup2(scratch, file.id.get_vfd_handle())
-        file.close()
-
-
 def failed(path: Path, what: str, error: Exception) -> StorageFailed:
     """Return the error for a disk that did not do what was asked."""
     return StorageFailed(
         f"{path} could not be {what}: {first_line(str(error))}; everything stored before is kept. Make room on the "
         "disk or make it writable again, then go on"
     )
-
-
-def first_line(text: str) -> str:
-    """Return what HDF5 says, without the dump that it adds."""
-    return text.split("\n", 1)[0].strip()
 
 
 def stored_end(path: Path) -> int | None:
@@ -149,22 +198,3 @@ def _extended(path: Path) -> bool:
         return False
     os.truncate(path, end)
     return True
-
-
-@contextmanager
-def _scratch() -> Iterator[int]:
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("let go")
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
-        return
-    with tempfile.TemporaryFile() as file:
-        yield file.fileno()
-
-
-def _to_disk(path: Path) -> None:
-    # Else a power cut may leave the new name with nothing behind it.
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

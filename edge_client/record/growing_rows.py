@@ -10,8 +10,9 @@ Source: HDF5 Reference Manual, H5Dget_offset: the raw data of a contiguous datas
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +25,7 @@ from ...core.closing import Closing
 from ...streaming.files.nsid import POSITIONS, VALID, group_of
 from .disk import failed
 from .rows import CHECKSUMS, COSTS, ID_BYTES, MEASUREMENT_IDS, SCAN_IDS, StoredRows, checksum, index_of
+from .seal import place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class GrowingRows(Closing):
             for name in (POSITIONS, MEASUREMENT_IDS, SCAN_IDS, COSTS, CHECKSUMS, VALID)
         }
         try:
-            self._raw = path.open("r+b", buffering=0)
+            self._raw = _opened(path)
         except OSError as error:
             raise failed(path, "opened for writing", error) from None
 
@@ -118,6 +120,9 @@ class GrowingRows(Closing):
             for name, value in values.items():
                 self._put(self._columns[name].place(row), value)
         except OSError as error:
+            # A disk that was away and comes back does not know this descriptor any more.
+            with suppress(OSError):
+                self._raw.close()
             raise failed(self._path, "given a frame", error) from None
         self.measurement_ids.append(scan.measurement_id)
         self.scan_ids.append(scan.scan_id)
@@ -159,6 +164,8 @@ class GrowingRows(Closing):
         self._raw.close()
 
     def _put(self, place: int, value: bytes) -> None:
+        if self._raw.closed:
+            self._raw = _opened(self._path)
         self._raw.seek(place)
         left = memoryview(value)
         while left:
@@ -167,7 +174,10 @@ class GrowingRows(Closing):
 
     def _get(self, column: Column, row: int) -> NDArray:
         try:
-            value = os.pread(self._raw.fileno(), column.nbytes, column.place(row))
+            if self._raw.closed:
+                self._raw = _opened(self._path)
+            self._raw.seek(column.place(row))
+            value = self._raw.read(column.nbytes)
         except OSError as error:
             raise RecordingUnreadable(f"{self._path}: row {row} cannot be read: {error}") from None
         return np.frombuffer(value, column.dtype).reshape(column.shape)
@@ -183,7 +193,9 @@ class GrowingRows(Closing):
                 raise SettingsInvalid(f"the id {name!r} has more than {ID_BYTES} bytes; a run file cannot keep it")
 
 
+def _opened(path: Path) -> FileIO:
+    return FileIO(path, "r+b")
+
+
 def _column(dataset: h5py.Dataset) -> Column:
-    start = dataset.id.get_offset()
-    assert start is not None, dataset.name
-    return Column(start, dataset.dtype, dataset.shape[1:])
+    return Column(place_of(dataset)[0], dataset.dtype, dataset.shape[1:])

@@ -15,7 +15,7 @@ compressed. Names and meaning are the same.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import h5py
@@ -24,10 +24,9 @@ from numpy.typing import NDArray
 
 from ...core import Axis, RecordingUnreadable, Scan
 from ...streaming.files.compression import chunk_of_frames, filters
-from ...streaming.files.facts import facts_of, part_of
+from ...streaming.files.facts import axes_of, facts_of, part_of
 from ...streaming.files.nsid import MEASUREMENT, POSITIONS, VALID, create_main, group_of
-from ...streaming.files.readers.nsid import scales_of
-from .disk import reading
+from .damage import reading
 
 NAME, CHANNEL = "measured", "Channel_001"
 MEASUREMENT_IDS, SCAN_IDS, COSTS, CHECKSUMS = "measurement_ids", "scan_ids", "costs", "checksums"
@@ -51,11 +50,16 @@ class StoredRows:
     ----------
     main
         The dataset of the frames, shape (rows, *frame_shape).
+    doubtful
+        Whether to count every row that there is space for, stored or not, to see what can be saved of a
+        damaged file.
 
     Attributes
     ----------
     count
-        Rows that were stored.
+        Rows that were stored, one after another from 0.
+    valid
+        What the mask says of them, shape (count,).
     has_ids
         Whether ids and checksums were kept, as run file format 2 does; else the ids are empty.
     measurement_ids, scan_ids
@@ -66,13 +70,15 @@ class StoredRows:
     Raises
     ------
     RecordingUnreadable
-        If the mask is damaged.
+        If the mask is damaged, unless `doubtful`.
     """
 
-    def __init__(self, main: h5py.Dataset) -> None:
+    def __init__(self, main: h5py.Dataset, doubtful: bool = False) -> None:
         group = group_of(main)
+        mask = cast(h5py.Dataset, group[VALID])
         self.main = main
-        self.count = _counted(cast(h5py.Dataset, group[VALID]))
+        self.count = len(main) if doubtful else _counted(mask)
+        self.valid: NDArray[np.uint8] = mask[: self.count]
         self.has_ids = CHECKSUMS in group
         self.measurement_ids, self.scan_ids = (_texts(group, name, self.count) for name in (MEASUREMENT_IDS, SCAN_IDS))
         self.costs: NDArray[np.float64] = (
@@ -90,8 +96,8 @@ class StoredRows:
         """Return the header of the first scan, with all rows as its scan axis."""
         with reading(self.main.file.filename):
             facts = facts_of(group_of(self.main))["scan"]
-            axes = tuple(scale.axis() for scale in scales_of(self.main)[1:])
-            return Scan.model_validate(facts | {"scan_axes": (index_of(len(self.main)),), "frame_axes": axes})
+            axes = (index_of(len(self.main)), *axes_of(self.main)[1:])
+            return Scan.model_validate(facts | {"scan_axes": axes[:1], "frame_axes": axes[1:]})
 
     def read(self, row: int) -> tuple[NDArray[np.float64], NDArray]:
         """Return position `(y, x)` in nm and frame of a row.
@@ -122,8 +128,8 @@ class StoredRows:
         return found
 
 
-def rows_of(file: h5py.File) -> StoredRows | None:
-    """Return the rows that an open run file holds; None before the first measurement.
+def rows_of(file: h5py.File, doubtful: bool = False) -> StoredRows | None:
+    """Return the rows that an open run file holds; None before the first measurement. See `StoredRows`.
 
     Raises
     ------
@@ -132,20 +138,27 @@ def rows_of(file: h5py.File) -> StoredRows | None:
     """
     with reading(file.filename):
         found = part_of(file, f"{MEASUREMENT}/{CHANNEL}/{NAME}/{NAME}")
-        return StoredRows(found) if isinstance(found, h5py.Dataset) else None
+        return StoredRows(found, doubtful) if isinstance(found, h5py.Dataset) else None
 
 
-def lay_out(file: h5py.File, scan: Scan, capacity: int) -> None:
-    """Lay out space for rows of such frames, plain and at fixed places, where they can be added one by one."""
-    main = _created(file, scan, capacity, _plain())
+def lay_out(file: h5py.File, scan: Scan, capacity: int) -> list[h5py.Dataset]:
+    """Lay out space for rows of such frames, plain and at fixed places, where they can be added one by one.
+
+    Returns the datasets that will grow.
+    """
+    main = _created(file, scan, capacity, _plain(h5py.h5d.ALLOC_TIME_LATE))
     group = group_of(main)
     for column, (dtype, shape) in _COLUMNS.items():
-        group.create_dataset(column, (capacity, *shape), dtype, **_plain())
+        group.create_dataset(column, (capacity, *shape), dtype, **_plain(h5py.h5d.ALLOC_TIME_EARLY))
     group.create_dataset(POSITIONS, data=np.full((capacity, 2), np.nan)).attrs["units"] = "nm"
+    file.flush()
+    # The first write gives the frames their place: the last, so that a file cut short keeps its first rows.
+    main[0] = np.zeros(scan.frame_shape, main.dtype)
+    return [cast(h5py.Dataset, group[name]) for name in (*_COLUMNS, POSITIONS, NAME)]
 
 
-def copy_rows(file: h5py.File, rows: StoredRows) -> None:
-    """Copy all rows of another file into space that was laid out for them.
+def copy_rows(file: h5py.File, rows: StoredRows, told: Callable[[], None]) -> None:
+    """Copy all rows of another file into space that was laid out for them; `told` is called after each.
 
     Raises
     ------
@@ -156,12 +169,13 @@ def copy_rows(file: h5py.File, rows: StoredRows) -> None:
     main, positions = cast(h5py.Dataset, group[NAME]), cast(h5py.Dataset, group[POSITIONS])
     for row in range(rows.count):
         positions[row], main[row] = rows.read(row)
+        told()
     for column, values in _columns(rows, range(rows.count)).items():
         cast(h5py.Dataset, group[column])[: rows.count] = values
 
 
-def write_finished(file: h5py.File, rows: StoredRows, kept: Sequence[int]) -> None:
-    """Write these rows of another file, compressed and without empty ones.
+def write_finished(file: h5py.File, rows: StoredRows, kept: Sequence[int], told: Callable[[], None]) -> None:
+    """Write these rows of another file, compressed and without empty ones; `told` is called after each chunk.
 
     Raises
     ------
@@ -176,6 +190,7 @@ def write_finished(file: h5py.File, rows: StoredRows, kept: Sequence[int]) -> No
         together = [rows.read(row) for row in kept[start : start + chunk[0]]]
         positions[start : start + len(together)] = [position for position, _ in together]
         main[start : start + len(together)] = np.stack([frame for _, frame in together])
+        told()
     group, checked = group_of(main), {"chunks": True, "fletcher32": True}
     group.create_dataset(POSITIONS, data=positions, **checked).attrs["units"] = "nm"
     for column, values in _columns(rows, kept).items():
@@ -218,10 +233,10 @@ def _created(file: h5py.File, scan: Scan, rows: int, storage: dict[str, object])
     return create_main(file, CHANNEL, NAME, axes, dtype, scan.quantity, scan.units, facts, storage)
 
 
-def _plain() -> dict[str, object]:
+def _plain(when: int) -> dict[str, object]:
     """Return the storage settings that give every row a fixed place, taking space only once it is written."""
     dcpl = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    dcpl.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    dcpl.set_alloc_time(when)
     dcpl.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     return {"dcpl": dcpl}
 

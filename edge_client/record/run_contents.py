@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import h5py
+import numpy as np
 
 from ... import __version__
-from ...core import RecordingUnreadable, Signal
+from ...core import Measurement, RecordingUnreadable, Signal
 from ...streaming.files import write_signal
 from ...streaming.files.facts import part_of, parts_of, stored_signal
 from ...streaming.files.nsid import MEASUREMENT
-from .disk import reading
+from .damage import reading
+from .disk import FORMAT
 from .journal import Entry
+from .rows import CHANNEL, index_of
 from .run_tables import write_tables
 from .story import Story
-
-FORMAT = 2
-"""Version of the layout, in the attribute `run_file_format`; files of version 1 have none."""
 
 OVERVIEW, FIRST_MAP = "Channel_000", 2
 
@@ -54,31 +54,53 @@ def write_contents(file: h5py.File, contents: Contents) -> None:
         write_tables(file, contents.story, contents.entries)
 
 
-def contents_of(file: h5py.File) -> Contents:
+def with_values(contents: Contents, measured: Sequence[Measurement], name: str, units: str) -> Contents:
+    """Return the contents with the values of these measurements and their standard errors (nan where not known)."""
+    if not measured:
+        return contents
+    index = (index_of(len(measured)),)
+    places = {"y_m": [m.position[0] for m in measured], "x_m": [m.position[1] for m in measured]}
+    values = np.array([m.value for m in measured])
+    errors = np.array([np.nan if m.std is None else m.std for m in measured])
+    maps = {
+        "values": Signal(values, index, name, units, metadata=places),
+        "standard_errors": Signal(errors, index, f"standard error of {name}", units, metadata=places),
+    }
+    return replace(contents, maps={**contents.maps, **maps})
+
+
+def contents_of(file: h5py.File, lost: list[str] | None = None) -> Contents:
     """Return the pictures and maps of an open run file; its journal is the journal's own.
+
+    Parameters
+    ----------
+    lost
+        Takes what is said of each that is damaged; None to raise at the first.
 
     Raises
     ------
     RecordingUnreadable
-        If they are damaged, or the layout is newer than this program knows.
+        If they are damaged.
     """
-    with reading(file.filename):
-        found = int(file.attrs.get("run_file_format", 1))
-    if found > FORMAT:
-        raise RecordingUnreadable(
-            f"{file.filename} has run file format {found}; this version of beamloop reads up to {FORMAT}"
-        )
-    with reading(file.filename):
-        signals = {place: stored_signal(main) for place, main in _mains(file)}
-    maps = {name: signal for (channel, name), signal in signals.items() if channel >= f"Channel_{FIRST_MAP:03d}"}
+    signals = {}
+    for (channel, name), path in _mains(file):
+        try:
+            with reading(f"{file.filename}: {name}"):
+                main = part_of(file, path)
+                if isinstance(main, h5py.Dataset):
+                    signals[channel, name] = stored_signal(main)
+        except RecordingUnreadable as error:
+            if lost is None:
+                raise
+            lost.append(str(error))
+    maps = {name: signal for (channel, name), signal in signals.items() if channel != OVERVIEW}
     return Contents(signals.get((OVERVIEW, "overview")), maps)
 
 
-def _mains(file: h5py.File) -> Iterator[tuple[tuple[str, str], h5py.Dataset]]:
-    channels = part_of(file, MEASUREMENT)
-    for channel, group in sorted(parts_of(channels).items()) if isinstance(channels, h5py.Group) else []:
-        if isinstance(group, h5py.Group) and (channel == OVERVIEW or channel >= f"Channel_{FIRST_MAP:03d}"):
-            for name in parts_of(group):
-                main = part_of(group, f"{name}/{name}")
-                if isinstance(main, h5py.Dataset):
-                    yield (channel, name), main
+def _mains(file: h5py.File) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield channel, name and path of every main dataset that is no row of frames."""
+    with reading(file.filename):
+        channels = part_of(file, MEASUREMENT)
+        for channel, group in sorted(parts_of(channels).items()) if isinstance(channels, h5py.Group) else []:
+            if isinstance(group, h5py.Group) and channel != CHANNEL:
+                yield from (((channel, str(name)), f"{MEASUREMENT}/{channel}/{name}/{name}") for name in group)

@@ -21,14 +21,14 @@ from typing import Self
 import h5py
 import numpy as np
 
-from ...core import Axis, FrameBatch, Measurement, OutputExists, RecordingUnreadable, Scan, ScanEnd, Signal
+from ...core import FrameBatch, Measurement, OutputExists, RecordingUnreadable, Scan, ScanEnd, Signal
 from ...core.closing import Closing
 from . import disk
 from .growing_rows import GrowingRows
 from .growing_rows import StoredRow as StoredRow
 from .journal import Entry
 from .rows import StoredRows, copy_rows, lay_out, rows_of, write_finished
-from .run_contents import Contents, contents_of, write_contents
+from .run_contents import Contents, contents_of, with_values, write_contents
 from .story import Story
 
 AHEAD_BYTES = 1 << 32
@@ -46,6 +46,10 @@ class RunFile(Closing):
         New file.
     capacity
         Most measurements that the run can make.
+    swmr
+        Mark the file as HDF5's single writer does while rows are added, for readers that open with `swmr=True`
+        and refresh. Without it any reader can open the file at any time; with it only those can, and after
+        a kill only `reopened` and `beamloop recover` take the mark off.
 
     Raises
     ------
@@ -55,15 +59,15 @@ class RunFile(Closing):
         If the folder cannot be written.
     """
 
-    def __init__(self, path: Path, capacity: int) -> None:
+    def __init__(self, path: Path, capacity: int, swmr: bool = False) -> None:
         if path.exists():
             raise OutputExists(f"{path} already exists; a run file is written once, choose another folder")
-        self._become(path, capacity, Contents())
-        with disk.replaced(path, "made") as file:
-            write_contents(file, self._contents)
+        self._become(path, capacity, swmr, Contents())
+        with disk.replaced(path, "made") as new:
+            write_contents(new.file, self._contents)
 
     @classmethod
-    def reopened(cls, path: Path, capacity: int) -> Self:
+    def reopened(cls, path: Path, capacity: int, swmr: bool = False) -> Self:
         """Open the file that a killed run left, to go on in it after the rows that it holds.
 
         Every row is read once and compared with its checksum.
@@ -74,6 +78,8 @@ class RunFile(Closing):
             Existing file.
         capacity
             Most measurements that the run can make, those it holds included.
+        swmr
+            As for a new file.
 
         Raises
         ------
@@ -84,9 +90,10 @@ class RunFile(Closing):
         """
         again = cls.__new__(cls)
         with disk.opened(path) as file:
-            again._become(path, capacity, contents_of(file))
+            again._become(path, capacity, swmr, contents_of(file))
             rows = rows_of(file)
-            growing = rows is None or rows.growing
+            # A mark that a kill left goes when the file is built again.
+            growing = not swmr and not file.swmr_mode and (rows is None or rows.growing)
             if rows is not None:
                 _check(rows)
         if growing:
@@ -95,9 +102,10 @@ class RunFile(Closing):
             again._build("laid out for frames")
         return again
 
-    def _become(self, path: Path, capacity: int, contents: Contents) -> None:
-        self._path, self._capacity, self._contents = path, capacity, contents
+    def _become(self, path: Path, capacity: int, swmr: bool, contents: Contents) -> None:
+        self._path, self._capacity, self._swmr, self._contents = path, capacity, swmr, contents
         self._rows: GrowingRows | None = None
+        self._mark: h5py.File | None = None
         self._closed = False
 
     def put_overview(self, signal: Signal) -> None:
@@ -168,13 +176,7 @@ class RunFile(Closing):
 
     def put_values(self, measured: Sequence[Measurement], name: str, units: str) -> None:
         """Take the values of all measurements and their standard errors (nan where not known)."""
-        if not measured:
-            return
-        index = (Axis(name="index", size=len(measured)),)
-        places = {"y_m": [m.position[0] for m in measured], "x_m": [m.position[1] for m in measured]}
-        errors = np.array([np.nan if m.std is None else m.std for m in measured])
-        self.put_map("values", Signal(np.array([m.value for m in measured]), index, name, units, metadata=places))
-        self.put_map("standard_errors", Signal(errors, index, f"standard error of {name}", units, metadata=places))
+        self._contents = with_values(self._contents, measured, name, units)
 
     def put_journal(self, story: Story | None, entries: Sequence[Entry]) -> None:
         """Take the journal, for `/run`; without a story (nothing was set up) only its events."""
@@ -197,34 +199,42 @@ class RunFile(Closing):
 
     def _build(self, what: str, scan: Scan | None = None, finished: bool = False) -> None:
         """Write everything once more, with the rows laid out for growing or compressed, in place of the file."""
-        with disk.replaced(self._path, what) as file, disk.opened(self._path) as old:
-            write_contents(file, self._contents)
+        swmr = self._swmr and not finished
+        if self._mark is not None:
+            self._mark.close()
+        with disk.replaced(self._path, what, swmr) as new, disk.opened(self._path) as old:
+            write_contents(new.file, self._contents)
             rows = rows_of(old)
             if finished and rows is not None and rows.count:
-                write_finished(file, rows, range(rows.count))
+                write_finished(new.file, rows, range(rows.count), new.check)
             elif not finished and (rows is not None or scan is not None):
-                self._lay_out(file, rows, scan)
-        if self._rows is not None:
-            self._rows.close()
-        self._rows = None
+                self._lay_out(new, rows, scan)
+        self._close_rows()
         if not finished:
             self._open_rows()
 
-    def _lay_out(self, file: h5py.File, rows: StoredRows | None, scan: Scan | None) -> None:
+    def _lay_out(self, new: disk.Replacement, rows: StoredRows | None, scan: Scan | None) -> None:
         header = scan if rows is None else rows.header()
         assert header is not None
         count = 0 if rows is None else rows.count
         frame_bytes = math.prod(header.frame_shape) * np.dtype(header.dtype).itemsize
         # Twice as many each time that the run holds more than was foreseen.
         wanted = max(self._capacity, 2 * count, 1)
-        lay_out(file, header, min(wanted, count + max(1, AHEAD_BYTES // max(1, frame_bytes))))
+        new.growing.extend(lay_out(new.file, header, min(wanted, count + max(1, AHEAD_BYTES // max(1, frame_bytes)))))
         if rows is not None:
-            copy_rows(file, rows)
+            copy_rows(new.file, rows, new.check)
 
     def _open_rows(self) -> None:
         with disk.opened(self._path) as file:
             rows = rows_of(file)
             self._rows = None if rows is None else GrowingRows(self._path, rows)
+        if self._swmr and self._rows is not None:
+            self._mark = disk.marked(self._path)
+
+    def _close_rows(self) -> None:
+        if self._rows is not None:
+            self._rows.close()
+        self._rows = None
 
 
 def _check(rows: StoredRows) -> None:

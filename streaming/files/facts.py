@@ -8,8 +8,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ...core.signal import Signal
-from .nsid import LONG, VALID, group_of
+from ...core.signal import Axis, Signal
+from .nsid import GENERIC, LONG, VALID, group_of
 from .readers.facts import text_of
 from .readers.nsid import scales_of
 
@@ -23,11 +23,22 @@ def stored_signal(dataset: h5py.Dataset) -> Signal:
         If the file is damaged there.
     """
     group = group_of(dataset)
-    axes = tuple(scale.axis() for scale in scales_of(dataset))
+    axes = axes_of(dataset)
     mask = part_of(group, VALID)
     valid = mask[()].astype(np.bool_) if isinstance(mask, h5py.Dataset) else None
-    quantity, units = (text_of(dataset.attrs.get(key, "")) for key in ("quantity", "units"))
+    quantity, units = (told(text_of(dataset.attrs.get(key, ""))) for key in ("quantity", "units"))
     return Signal(dataset[()], axes, quantity, units, valid, facts_of(group))
+
+
+def axes_of(dataset: h5py.Dataset) -> tuple[Axis, ...]:
+    """Return the axes of a dataset that this program has written, in SI units."""
+    found = (scale.axis() for scale in scales_of(dataset))
+    return tuple(axis.model_copy(update={"quantity": told(axis.quantity)}) for axis in found)
+
+
+def told(text: str) -> str:
+    """Return a quantity or units, empty where NSID's word for nothing stands."""
+    return "" if text == GENERIC else text
 
 
 def facts_of(group: h5py.Group, tree: str = "metadata") -> dict[str, Any]:

@@ -24,10 +24,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ... import __version__
 from ...core.errors import OutputExists, SettingsInvalid
 from ...core.signal import Axis, Signal
 from .compression import Compression, filters
 from .units import customary
+from .views import add_views, conditions
 
 MEASUREMENT = "Measurement_000"
 VALID = "valid"
@@ -38,6 +40,9 @@ ATTRIBUTE_BYTES = 1 << 14
 
 LONG = "_long"
 """Where they are, for sidpy fails on a dataset inside `metadata` and passes over groups that begin with `_`."""
+
+GENERIC = "generic"
+"""How NSID spells "nothing" for a quantity and for units."""
 
 _PYNSID, _SIDPY = "0.0.7.2", "0.12.9"
 _DATA_TYPES = {
@@ -115,7 +120,7 @@ def create_main(
     dataset = group.create_dataset(place, tuple(a.size for a in axes), dtype, **storage)
     kinds = tuple(dimension_type_of(axis) for axis in axes)
     facts = {
-        "quantity": quantity, "units": units, "data_type": data_type_of(axes),
+        "quantity": quantity or GENERIC, "units": units or GENERIC, "data_type": data_type_of(axes),
         "modality": str(metadata.get("modality", "generic")), "source": str(metadata.get("source", "beamloop")),
         "main_data_name": place, "title": place, "detector": name,
     }  # fmt: skip
@@ -123,9 +128,10 @@ def create_main(
     for i, (axis, kind) in enumerate(zip(axes, kinds, strict=True)):
         dataset.dims[i].label = axis.name
         dataset.dims[i].attach_scale(_scale(group, axis, kind))
-    _write_tree(group, "metadata", metadata)
-    for empty in ("original_metadata", "provenance"):
-        group.create_group(empty)
+    _write_tree(group, "metadata", _with_experiment(metadata))
+    group.create_group("original_metadata")
+    group.create_group("provenance").attrs.update({"program": "beamloop", "program_version": __version__})
+    add_views(dataset, axes, metadata)
     return dataset
 
 
@@ -134,11 +140,23 @@ def group_of(dataset: h5py.Dataset) -> h5py.Group:
     return cast(h5py.Group, dataset.parent)
 
 
+def _with_experiment(metadata: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the metadata with what sidpy's users look for: `experiment`, in V and mrad."""
+    state = conditions(metadata)
+    found = {
+        "acceleration_voltage": state.get("beam_energy_ev"),
+        "convergence_angle": None if "semi_angle_rad" not in state else state["semi_angle_rad"] * 1e3,
+    }
+    return metadata if "experiment" in metadata or not state else {**metadata, "experiment": found}
+
+
 def _scale(group: h5py.Group, axis: Axis, kind: str) -> h5py.Dataset:
     written = customary(axis)
     scale = group.create_dataset(axis.name, data=written.coordinates())
     scale.make_scale(axis.name)
-    scale.attrs.update({"name": axis.name, "quantity": axis.quantity, "units": written.units, "dimension_type": kind})
+    # sidpy takes no empty text and would pass over the axis.
+    quantity, units = axis.quantity or GENERIC, written.units or GENERIC
+    scale.attrs.update({"name": axis.name, "quantity": quantity, "units": units, "dimension_type": kind})
     if not axis.values:
         # One coordinate alone does not tell the step.
         scale.attrs["step"] = written.scale

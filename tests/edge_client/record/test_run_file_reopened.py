@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -196,6 +198,7 @@ def test_a_file_of_the_format_without_ids_says_what_can_be_done(killed: Path) ->
         group = file["Measurement_000/Channel_001/measured"]
         for name in ("measurement_ids", "scan_ids", "checksums"):
             del group[name]
+        del file["seal"]
         del file.attrs["run_file_format"]
     with pytest.raises(RecordingUnreadable, match="before run file format 2: it can be read and reported"):
         RunFile.reopened(killed, CAPACITY)
@@ -217,3 +220,51 @@ def test_rows_can_be_read_by_any_program_while_they_are_written(tmp_path: Path, 
             assert group["valid"][:3].tolist() == [1, 1, 0]
             assert group["measured"][1].tolist() == [1] * 40
             assert np.isnan(group["positions"][2]).all()
+
+
+def test_a_swmr_run_is_followed_live_and_reopens_after_a_kill(tmp_path: Path, info: InstrumentInfo) -> None:
+    path, killed = tmp_path / "run.h5", tmp_path / "killed.h5"
+    follow = (
+        "import sys, h5py, hdf5plugin\n"
+        f"with h5py.File({str(path)!r}, swmr=True) as file:\n"
+        "    rows = file['Measurement_000/Channel_001/measured/measured']\n"
+        "    for _ in range(2):\n"
+        "        rows.refresh()\n"
+        "        print(rows[:3, 0].tolist(), flush=True)\n"
+        "        sys.stdin.readline()\n"
+    )
+    with closing(RunFile(path, CAPACITY, swmr=True)) as file:
+        file.add(scan_of(info, 7), [batch_of(7)])
+        reader = subprocess.Popen(
+            [sys.executable, "-c", follow], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        with reader:
+            assert reader.stdin is not None
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == "[7, 0, 0]\n"
+            file.add(scan_of(info, 8), [batch_of(8)])
+            reader.stdin.write("\n")
+            reader.stdin.flush()
+            assert reader.stdout.readline() == "[7, 8, 0]\n"
+            reader.communicate("\n")
+        shutil.copy(path, killed)
+    with pytest.raises(OSError, match="already open for write"):
+        h5py.File(killed)
+    with closing(RunFile.reopened(killed, CAPACITY)) as again:
+        assert again.rows() == {"m7": 0, "m8": 1}
+        again.add(scan_of(info, 9), [batch_of(9)])
+        with h5py.File(killed) as plain:
+            assert plain["Measurement_000/Channel_001/measured/measured"][:4, 0].tolist() == [7, 8, 9, 0]
+    for name in (path, killed):
+        with h5py.File(name) as opened:
+            assert opened["Measurement_000/Channel_001/measured/measured"][0, 0] == 7
+
+
+def test_a_swmr_run_can_be_reopened_as_one(killed: Path, info: InstrumentInfo, seen: Seen) -> None:
+    with closing(RunFile.reopened(killed, CAPACITY, swmr=True)) as file:
+        file.add(scan_of(info, 5), [batch_of(5)])
+        assert_holds(file, range(6), seen.overview)
+        with pytest.raises(OSError, match="already open for write"):
+            h5py.File(shutil.copy(killed, killed.with_name("copy.h5")))
+    with closing(RunFile.reopened(killed, CAPACITY)) as file:
+        assert_holds(file, range(6), seen.overview)
