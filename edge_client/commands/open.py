@@ -14,6 +14,9 @@ from ...core import OutputExists
 from ...streaming.files import Recording, open_recording
 from ..reporting.recording_figure import positions_to_read, recording_figure
 from ..reporting.recording_text import recording_facts, recording_lines
+from ..reporting.terminal_picture import terminal_picture
+
+DOTS_PER_INCH = 110
 
 
 def open_files(
@@ -24,7 +27,8 @@ def open_files(
     """Say what is in a recorded file: detectors, axes, units, what was guessed; and draw it.
 
     Reads NSID, USID, HyperSpy, EMD, .npy, .npz, EDAX and .ang files, run files of beamloop, and with
-    pip install 'beamloop[files]' what rosettasciio reads: dm3, dm4, bcf, ser, mib, blo, mrc, tif and more.
+    pip install 'beamloop[files]' what rosettasciio reads: dm3, dm4, bcf, ser, mib, blo, mrc, tif and more. A terminal
+    also shows a small picture.
 
     Example: beamloop open SI-EELS.dm3
 
@@ -37,10 +41,19 @@ def open_files(
             typer.echo(json.dumps(recording_facts(recording), default=str))
         else:
             typer.echo("\n".join(recording_lines(recording)))
+            _sketch(recording)
         if plot is not None:
             _draw(recording, plot)
             if not as_json:
                 typer.echo(f"drawn to {plot}")
+
+
+def _sketch(recording: Recording) -> None:
+    """Draw on a terminal, where there is one."""
+    console = Console(highlight=False)
+    if console.is_terminal and recording.detectors:
+        for line in terminal_picture(recording):
+            console.print(line, no_wrap=True, crop=True)
 
 
 def _draw(recording: Recording, plot: Path) -> None:
@@ -48,4 +61,4 @@ def _draw(recording: Recording, plot: Path) -> None:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading", total=positions_to_read(recording))
         figure = recording_figure(recording, lambda n: bar.advance(task, n))
-    figure.savefig(plot, dpi=110)
+    figure.savefig(plot, dpi=DOTS_PER_INCH)

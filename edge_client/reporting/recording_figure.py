@@ -1,7 +1,4 @@
-"""A picture of a recorded file: every image, every map with its mean spectrum or pattern, every list.
-
-All frames are looked at once, some rows at a time, so a scan may be longer than memory.
-"""
+"""A picture of a recorded file: every image, every map with its mean spectrum or pattern, every list."""
 
 from __future__ import annotations
 
@@ -19,18 +16,14 @@ from ...core import Axis, RecordingUnreadable, Region
 from ...streaming.files import NOMINAL_M, Found, RecordedDetector, Recording, field_of
 from .curves import BLUE
 from .figures import PICTURE, VALUES, Length
+from .means import Tick, means
 from .recording_text import readable
-
-BLOCK_BYTES = 1 << 26
-"""Frames read together."""
 
 MOST_PANELS = 24
 COLUMNS = 4
 LONGEST_LIST = 1 << 22
 
 Panel = Callable[[Axes], None]
-Tick = Callable[[int], None]
-"""Called with the number of positions that were just read."""
 
 
 def recording_figure(recording: Recording, tick: Tick) -> Figure:
@@ -65,7 +58,7 @@ def positions_to_read(recording: Recording) -> int:
 
 def _panels(recording: Recording, tick: Tick) -> Iterator[Panel]:
     for detector in recording.detectors:
-        by_position, frame = _means(detector, tick)
+        by_position, frame = means(detector, tick)
         if detector.kind == "image" or detector.valid.size > 1:
             yield _map_panel(detector, by_position)
         if frame.ndim == 1:
@@ -75,26 +68,6 @@ def _panels(recording: Recording, tick: Tick) -> Iterator[Panel]:
     for found in recording.beside:
         if (panel := _list_panel(found)) is not None:
             yield panel
-
-
-def _means(detector: RecordedDetector, tick: Tick) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean of each frame, shape (ny, nx), and the mean of all frames that were recorded."""
-    ny, nx = detector.shape
-    row_bytes = nx * math.prod(detector.frame_shape) * np.dtype(detector.dtype).itemsize
-    together = max(1, BLOCK_BYTES // row_bytes)
-    by_position = np.full((ny, nx), np.nan)
-    total, count = np.zeros(detector.frame_shape), 0
-    for first in range(0, ny, together):
-        block = detector.rows(first, min(first + together, ny))
-        mean = block.reshape(*block.shape[:2], -1).mean(axis=2, dtype=np.float64)
-        good = detector.valid[first : first + len(block)] & np.isfinite(mean)
-        by_position[first : first + len(block)][good] = mean[good]
-        # Where every frame is good none is picked out, which would copy them all.
-        chosen = block.reshape(-1, *detector.frame_shape) if good.all() else block[good]
-        total += chosen.sum(axis=0, dtype=np.float64)
-        count += int(good.sum())
-        tick(good.size)
-    return by_position, total / max(count, 1)
 
 
 def _map_panel(detector: RecordedDetector, values: NDArray[np.float64]) -> Panel:
