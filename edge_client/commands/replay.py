@@ -1,4 +1,4 @@
-"""`beamloop replay`: other policies on a run's own record."""
+"""`beamloop replay`: a run's decisions made again, or other policies on its record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ...active_learning.trial import Quartiles
-from ...core import OutputUnwritable, SettingsInvalid
+from ...core import StorageFailed
 from ..comparison import TOLERANCES, Comparison, compare
 from ..contender import contenders
 from ..record.journal import read
@@ -21,6 +21,7 @@ from ..record.read_back import seen_in
 from ..record.run_folder import RunFolder, find_run
 from ..record.story import story_of
 from ..reporting.comparison_figure import comparison_figure
+from .decisions import show_decisions
 
 
 def replay(
@@ -39,9 +40,15 @@ def replay(
     parent: Annotated[Path, typer.Option("--runs", help="Folder in which runs are looked for by name.")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON and nothing else.")] = False,
 ) -> None:
-    """Compare the policy of a run with others on the same record, over many seeds.
+    """Make a run's decisions again from its journal, or compare its policy with others on the same record.
 
-    Writes comparison.png and comparison.json. The run must hold the truth: one on a recording or the simulator.
+    Without --policy: shows whether the same events lead to the same next point at every step, or the first that
+    differs and what has changed since. Exit status 1 if one differs.
+
+    With --policy: lets the run's own policy and the others measure the same record with many seeds, and writes
+    comparison.png and comparison.json. The run must hold the truth: one on a recording or the simulator does.
+
+    Example: beamloop replay latest
 
     Example: beamloop replay latest --policy random --policy gp-coordinates
 
@@ -49,7 +56,8 @@ def replay(
     """
     folder = find_run(run, parent)
     if not policy:
-        raise SettingsInvalid("name a policy to compare with, for example: beamloop replay latest --policy random")
+        show_decisions(folder, as_json)
+        return
     _compare(folder, policy, seeds, points, output or folder.path, as_json)
 
 
@@ -81,7 +89,7 @@ def _put(into: Path, title: str, found: Comparison, facts: dict[str, object]) ->
         comparison_figure(title, regrets, errors).savefig(picture, dpi=150)
         numbers.write_text(json.dumps(facts), encoding="utf-8")
     except OSError as error:
-        raise OutputUnwritable(f"{into} cannot be written: {error.strerror}; choose another folder with -o") from None
+        raise StorageFailed(f"{into} cannot be written: {error.strerror}; choose another folder with -o") from None
     return picture, numbers
 
 

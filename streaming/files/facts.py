@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from ...core.signal import Axis, Signal
-from .nsid import GENERIC, LONG, VALID, group_of
+from .nsid import GENERIC, LONG, SI_OFFSET, SI_SCALE, VALID, group_of
 from .readers.facts import text_of
 from .readers.nsid import scales_of
 
@@ -31,9 +31,18 @@ def stored_signal(dataset: h5py.Dataset) -> Signal:
 
 
 def axes_of(dataset: h5py.Dataset) -> tuple[Axis, ...]:
-    """Return the axes of a dataset that this program has written, in SI units."""
-    found = (scale.axis() for scale in scales_of(dataset))
-    return tuple(axis.model_copy(update={"quantity": told(axis.quantity)}) for axis in found)
+    """Return the axes of a dataset that this program has written, in SI units, to the last digit."""
+    found = zip((scale.axis() for scale in scales_of(dataset)), dataset.dims, strict=True)
+    return tuple(
+        axis.model_copy(update=_exact(dimension) | {"quantity": told(axis.quantity)}) for axis, dimension in found
+    )
+
+
+def _exact(dimension: Any) -> dict[str, object]:
+    kept = dimension[0].attrs if len(dimension) else {}
+    if SI_OFFSET not in kept or SI_SCALE not in kept:
+        return {}
+    return {"offset": float(kept[SI_OFFSET]), "scale": float(kept[SI_SCALE]), "values": ()}
 
 
 def told(text: str) -> str:

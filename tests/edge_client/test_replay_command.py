@@ -11,7 +11,6 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from beamloop.core import SettingsInvalid
 from beamloop.edge_client.commands.replay import replay
 
 RUN = Path(__file__).parent / "record" / "data" / "run_1"
@@ -53,7 +52,10 @@ def test_json_is_all_that_is_printed_and_goes_where_it_is_told(run: Path, tmp_pa
     assert not (run / "comparison.json").exists()
 
 
-def test_without_a_policy_it_says_what_to_name(run: Path) -> None:
+def test_without_a_policy_a_run_of_the_first_format_decides_as_it_did(run: Path) -> None:
     done = call(run)
-    assert isinstance(done.exception, SettingsInvalid)
-    assert "name a policy" in str(done.exception)
+    assert done.exit_code == 0, done.output
+    assert "the same next point at each of 6 decisions" in done.output
+    facts = json.loads(call(run, "--json").stdout)
+    assert facts["same"]
+    assert [decision["then"]["candidate"] for decision in facts["decisions"]] == [7, 23, 26, 3, 13, 4]
