@@ -102,9 +102,9 @@ def planted_entrants(folder: Path) -> list[Entrant]:
     assert many.features is not None
     faint = many.features[:, FAINT]
     truth = np.tanh(faint / faint.std())
-    known = [KnownMap(each, truth, std) for each in (few, many, many)]
-    names = ("gp-features", "gp-features-32", "deep-kernel")
-    made = (gp_features, gp_features, deep_kernel)
+    known = [KnownMap(each, truth, std) for each in (few, many, many, many)]
+    names = ("gp-features", "gp-features-32", "deep-kernel", "deep-kernel-32")
+    made = (gp_features, gp_features, deep_kernel, partial(deep_kernel, kept=MANY))
     return [
         Entrant(name, each, partial(policy, acquisition="max-std"))
         for name, each, policy in zip(names, known, made, strict=True)
