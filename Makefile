@@ -46,6 +46,7 @@ bench: setup
 	$(BIN)/python benchmarks/simulator.py --quick
 	$(BIN)/python benchmarks/journal.py --quick
 	$(BIN)/python benchmarks/regret.py --quick
+	$(BIN)/python benchmarks/deep_kernel.py --quick
 
 clean:
 	rm -rf $(VENV) .readers build *.egg-info

@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from open_beam import OpenBeam
 from scipy.spatial import cKDTree
 
-from beamloop.active_learning import Loop, Measure, Measured, StopRules
+from beamloop.active_learning import Measure
 from beamloop.active_learning.policy import gp_coordinates, gp_features, random
+from beamloop.active_learning.trial import KnownMap, trial, visits
 from beamloop.core import Acquisition, GridScan, Measurement, PointScan, Policy, Pool, Scan, Signal
 from beamloop.models.features import patch_features
 from beamloop.simulators.microscope import simulated_microscope
@@ -52,14 +53,14 @@ RECORDING = "afm-spectral-grids/bfo_iv_final.hf5"
 class Specimen:
     """One simulated specimen: its overview, its pool, the truth, and measurements of it."""
 
-    def __init__(self, seed: int, shape: tuple[int, int] = (64, 64)) -> None:
+    def __init__(self, seed: int, shape: tuple[int, int] = (64, 64), components: int = 8) -> None:
         self._microscope = simulated_microscope({"seed": seed}, OpenBeam())
         field = self._microscope.describe().field
         grid = GridScan(detector="eels", shape=shape, dwell_s=DWELL_S, expected=True)
         self.truth = self._reduced(grid, "truth")["value"].data.ravel()
         positions = grid.positions(field)
         overview = self._overview(GridScan(detector="haadf", shape=(256, 256), dwell_s=4e-6))
-        self.pool = Pool(positions, patch_features(overview, positions, size_m=4e-9, components=8), shape)
+        self.pool = Pool(positions, patch_features(overview, positions, size_m=4e-9, components=components), shape)
 
     def measure(self, command: Measure) -> Measurement:
         """Take a spectrum where the loop asks for one."""
@@ -105,15 +106,13 @@ def search(specimen: Specimen, policy: Policy) -> Search:
     """Run one loop, one measurement ahead, until the goal is reached and the horizon is filled."""
     truth = specimen.truth
     low, high = truth.min(), truth.max()
-    loop = Loop(policy, StopRules(points=CAP), ahead=1)
-    queue, values, needed = loop.start(), [], CAP + 1
-    while queue and isinstance(command := queue.pop(0), Measure):
-        values.append((truth[command.suggestion.candidate] - low) / (high - low))
+    values, needed = [], CAP + 1
+    for measurement in visits(specimen.measure, policy, CAP):
+        values.append((truth[measurement.candidate] - low) / (high - low))
         if values[-1] >= 0.98:
             needed = min(needed, len(values))
         if needed <= CAP and len(values) >= HORIZON:
             break
-        queue += loop.handle(Measured(specimen.measure(command)))
     return Search(needed, np.maximum.accumulate(values))
 
 
@@ -194,34 +193,18 @@ def map_figures(seeds: range, as_json: bool) -> None:
 
 def map_errors(pool: Pool, truth: NDArray[np.float64], seed: int, points: int = 250) -> tuple[float, float, float]:
     """Return the map's error for random points by nearest value and by GP, and for the most uncertain points by GP."""
-    drawn = random(pool, seed)
-    rows = visited(pool, truth, drawn, drawn, points)
+    known = KnownMap(pool, truth)
+    listener, rows = gp_coordinates(pool, seed), []
+    for measurement in visits(known.answers(seed), random(pool, seed), points, ahead=0):
+        listener.observe(measurement)
+        rows.append(measurement.candidate)
     nearest = truth[rows][cKDTree(pool.positions[rows]).query(pool.positions)[1]]
-    listener = gp_coordinates(pool, seed)
-    visited(pool, truth, random(pool, seed), listener, points)
-    leader = gp_coordinates(pool, seed, acquisition="max-std")
-    led = visited(pool, truth, leader, leader, points)
+    leader = trial(known, gp_coordinates(pool, seed, acquisition="max-std"), points, seed, ahead=0)
     return (
         map_error(nearest, truth, rows),
         map_error(predicted(listener), truth, rows),
-        map_error(predicted(leader), truth, led),
+        float(leader.map_error[-1]),
     )
-
-
-def visited(pool: Pool, truth: NDArray[np.float64], chooser: Policy, learner: Policy, points: int) -> list[int]:
-    """Let one policy choose the points and another (or the same) learn from them; return the candidates."""
-    rows: list[int] = []
-    for number in range(points):
-        suggestion = chooser.suggest(())
-        assert suggestion is not None
-        row = suggestion.candidate
-        measurement = Measurement(
-            measurement_id=str(number), candidate=row, position=suggestion.position, value=float(truth[row])
-        )
-        for policy in {id(chooser): chooser, id(learner): learner}.values():
-            policy.observe(measurement)
-        rows.append(row)
-    return rows
 
 
 def predicted(policy: Policy) -> NDArray[np.float64]:

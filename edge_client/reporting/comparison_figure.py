@@ -34,7 +34,9 @@ def _curves(axes: Axes, named: Sequence[tuple[str, Quartiles]]) -> None:
     for number, (name, found) in enumerate(named):
         colour, count = COLOURS[number % len(COLOURS)], np.arange(1, len(found.median) + 1)
         axes.fill_between(count, found.low, found.high, color=colour, alpha=0.16, linewidth=0)
-        axes.plot(count, found.median, color=colour, linewidth=1.8, label=name)
+        # Policies that chose alike lie on each other; dashes over a line show both.
+        style, above = ("--", 3) if number % 2 else ("-", 2)
+        axes.plot(count, found.median, style, color=colour, linewidth=1.8, label=name, zorder=above)
     axes.set_xlabel("measurements")
     axes.margins(x=0.01)
     axes.grid(alpha=0.25)
