@@ -58,3 +58,12 @@ def position_kernel(family: Family, columns: tuple[int, ...], share: float = 1.0
     """
     slow = starting_part(family, columns, share / 2, shared=True)
     return slow, KernelPart(family, columns, (FAST,), share / 2)
+
+
+def feature_kernel(family: Family, d: int, shared: bool) -> Kernel:
+    """Return half of the variance over columns 0 to d - 1, features, and half over the next two, position.
+
+    With `shared` one length scale serves all features.
+    """
+    seen = starting_part(family, tuple(range(d)), 0.5, shared=shared)
+    return seen, *position_kernel(family, (d, d + 1), 0.5)

@@ -53,10 +53,11 @@ def ready() -> None:
 
 @contextmanager
 def pinned_switches() -> Iterator[None]:
-    """Hold every switch of gpytorch and linear_operator that can change an exact result."""
+    """Hold every switch of gpytorch and linear_operator that can change an exact result, and one thread."""
     from gpytorch import settings
 
     with ExitStack() as stack:
+        stack.enter_context(_one_thread())
         for switch in (
             settings.fast_computations(covar_root_decomposition=False, log_prob=False, solves=False),
             settings.max_cholesky_size(1 << 20),
@@ -76,6 +77,23 @@ def pinned_switches() -> Iterator[None]:
         ):
             stack.enter_context(switch)
         yield
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch work in one thread.
+
+    How sums are split over threads changes their last bits, and with them the path of a run;
+    and on a busy machine two threads wait for each other at every small matrix, for which a
+    fit was seen to take twenty times as long.
+    """
+    torch = importlib.import_module("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def fit(
@@ -100,9 +118,10 @@ def fit(
     """
     ready()
     with pinned_switches():
-        density = _Density(inputs, values, noise, start.kernel)
+        density = Density(values, noise, start)
+        seen = importlib.import_module("torch").tensor(inputs)
         found = minimize(
-            density.loss_and_gradient,
+            lambda vector: density.loss_and_gradient(seen, vector),
             _to_vector(start),
             jac=True,
             method="L-BFGS-B",
@@ -133,16 +152,28 @@ def _bounds(kernel: Kernel) -> list[tuple[float, float]]:
     return [(math.log(low), math.log(high)) for low, high in [*values, NOISE_BOUNDS]] + [LEVEL_BOUNDS]
 
 
-class _Density:
-    """Negative logarithm of likelihood times prior, with its gradient, at a parameter vector."""
+class Density:
+    """Likelihood times prior of a Gaussian process as a differentiable function; use it under `pinned_switches`.
 
-    def __init__(
-        self, inputs: NDArray[np.float64], values: NDArray[np.float64], noise: NDArray[np.float64], kernel: Kernel
-    ) -> None:
+    Parameters
+    ----------
+    values, noise
+        What was measured and its known variance, each shape (n,), standardised; nan noise is to be learnt.
+    start
+        The hyperparameters to begin with.
+
+    Attributes
+    ----------
+    parameters
+        What is learnt: logarithms of scales and variances, and the level.
+    """
+
+    def __init__(self, values: NDArray[np.float64], noise: NDArray[np.float64], start: Hyperparameters) -> None:
         import gpytorch
         import torch
 
-        self._inputs, self._values = torch.tensor(inputs), torch.tensor(values)
+        kernel = start.kernel
+        self._values, self._kernel = torch.tensor(values), kernel
         self._known, self._is_learnt = torch.tensor(np.nan_to_num(noise)), torch.tensor(np.isnan(noise))
         self._mean = gpytorch.means.ConstantMean(constant_prior=gpytorch.priors.NormalPrior(0.0, 0.5)).double()
         self._noise = gpytorch.likelihoods.GaussianLikelihood(
@@ -152,29 +183,58 @@ class _Density:
         kernel_parameters = [
             parameter for part in self._parts for parameter in (part.base_kernel.raw_lengthscale, part.raw_outputscale)
         ]
-        self._parameters = cast(
+        self.parameters = cast(
             "list[torch.Tensor]",
             [*kernel_parameters, self._noise.noise_covar.raw_noise, self._mean.raw_constant],
         )
+        self._put(_to_vector(start))
 
-    def loss_and_gradient(self, vector: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        """The parameters as they are now, within the bounds of a fit."""
         import torch
 
         with torch.no_grad():
-            sizes = [parameter.numel() for parameter in self._parameters]
-            for parameter, piece in zip(self._parameters, torch.tensor(vector).split(sizes), strict=True):
-                parameter.copy_(piece.reshape(parameter.shape))
-        loss = -self._log_likelihood() - self._log_prior()
-        gradients = torch.autograd.grad(loss, self._parameters)
+            vector = torch.cat([parameter.reshape(-1) for parameter in self.parameters]).numpy()
+        low, high = np.array(_bounds(self._kernel)).T
+        return _from_vector(np.clip(vector, low, high), self._kernel)
+
+    def keep_bounds(self) -> None:
+        """Move parameters that have left the bounds of a fit back to them."""
+        import torch
+
+        with torch.no_grad():
+            vector = torch.cat([parameter.reshape(-1) for parameter in self.parameters]).numpy()
+        self._put(np.clip(vector, *np.array(_bounds(self._kernel)).T))
+
+    def log_density(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the logarithm of likelihood times prior of measurements at these inputs, shape (n, d)."""
+        return self._log_likelihood(inputs) + self._log_prior()
+
+    def loss_and_gradient(self, inputs: torch.Tensor, vector: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return the negative logarithm at these inputs and parameters, and its gradient by the parameters."""
+        import torch
+
+        self._put(vector)
+        loss = -self.log_density(inputs)
+        gradients = torch.autograd.grad(loss, self.parameters)
         return loss.item(), torch.cat([gradient.reshape(-1) for gradient in gradients]).numpy()
 
-    def _log_likelihood(self) -> torch.Tensor:
+    def _put(self, vector: NDArray[np.float64]) -> None:
+        import torch
+
+        with torch.no_grad():
+            sizes = [parameter.numel() for parameter in self.parameters]
+            for parameter, piece in zip(self.parameters, torch.tensor(vector).split(sizes), strict=True):
+                parameter.copy_(piece.reshape(parameter.shape))
+
+    def _log_likelihood(self, inputs: torch.Tensor) -> torch.Tensor:
         import gpytorch
         import torch
 
-        covariance = sum(part(self._inputs).to_dense() for part in self._parts)
+        covariance = sum(part(inputs).to_dense() for part in self._parts)
         noise = torch.where(self._is_learnt, self._noise.noise, self._known)
-        mean = cast("torch.Tensor", self._mean(self._inputs))
+        mean = cast("torch.Tensor", self._mean(inputs))
         normal = gpytorch.distributions.MultivariateNormal(mean, covariance + torch.diag(noise))
         return normal.log_prob(self._values)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..core import Pool, SettingsInvalid
 from ..core.nearest import nearest
 from .acquisition import ACQUISITIONS, Acquisition
-from .hyperparameters import Hyperparameters, position_kernel, starting_part
+from .hyperparameters import Hyperparameters, feature_kernel, position_kernel
 from .inputs import feature_inputs, position_inputs
 from .kernel import FAMILIES, Family
 from .order_policy import OrderPolicy
@@ -72,10 +72,10 @@ def gp_coordinates(
         If a name is unknown, or `first` or `growth` makes no sense.
     """
     inputs = position_inputs(pool)
-    start = Hyperparameters(position_kernel(_known_family(family), (0, 1)))
+    start = Hyperparameters(position_kernel(known_family(family), (0, 1)))
     schedule, order = Schedule(first, growth), Scattered(inputs, seed)
-    surrogate = PoolGP(inputs, start, _known_warp(warp))
-    return SurrogatePolicy(pool, surrogate, _known_acquisition(acquisition), acquisition, order, schedule)
+    surrogate = PoolGP(inputs, start, known_warp(warp))
+    return SurrogatePolicy(pool, surrogate, known_acquisition(acquisition), acquisition, order, schedule)
 
 
 def gp_features(
@@ -108,27 +108,28 @@ def gp_features(
         If the pool has no features, a name is unknown, or `first` or `growth` makes no sense.
     """
     features, positions = feature_inputs(pool, standardised), position_inputs(pool)
-    d = features.shape[1]
-    seen = starting_part(_known_family(family), tuple(range(d)), 0.5, shared=not standardised)
-    start = Hyperparameters((seen, *position_kernel(family, (d, d + 1), 0.5)))
+    start = Hyperparameters(feature_kernel(known_family(family), features.shape[1], shared=not standardised))
     schedule, order = Schedule(first, growth), Typical(features, first, seed, after=Scattered(positions, seed))
-    surrogate = PoolGP(np.hstack([features, positions]), start, _known_warp(warp))
-    return SurrogatePolicy(pool, surrogate, _known_acquisition(acquisition), acquisition, order, schedule)
+    surrogate = PoolGP(np.hstack([features, positions]), start, known_warp(warp))
+    return SurrogatePolicy(pool, surrogate, known_acquisition(acquisition), acquisition, order, schedule)
 
 
-def _known_acquisition(name: str) -> Acquisition:
+def known_acquisition(name: str) -> Acquisition:
+    """Return the acquisition of this name; `SettingsInvalid` tells the nearest for one that is unknown."""
     if name not in ACQUISITIONS:
         raise SettingsInvalid(f"no acquisition named {name!r}{nearest(name, ACQUISITIONS)}")
     return ACQUISITIONS[name]
 
 
-def _known_family(name: Family) -> Family:
+def known_family(name: Family) -> Family:
+    """Return the name of a kernel family; `SettingsInvalid` tells the nearest for one that is unknown."""
     if name not in FAMILIES:
         raise SettingsInvalid(f"no kernel family named {name!r}{nearest(name, FAMILIES)}")
     return name
 
 
-def _known_warp(name: str) -> Callable[[NDArray[np.float64]], ValueScale]:
+def known_warp(name: str) -> Callable[[NDArray[np.float64]], ValueScale]:
+    """Return what makes the scale of this name; `SettingsInvalid` tells the nearest for one that is unknown."""
     if name not in SCALES:
         raise SettingsInvalid(f"no warp named {name!r}{nearest(name, SCALES)}")
     return SCALES[name]

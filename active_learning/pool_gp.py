@@ -79,6 +79,11 @@ class PoolGP:
         """What the last fit learnt, in standardised units."""
         return self._hyper
 
+    @property
+    def basis(self) -> str:
+        """Empty: the inputs are what the policy's name says."""
+        return ""
+
     def fit(self, rows: NDArray[np.intp], values: NDArray[np.float64], std: NDArray[np.float64]) -> None:
         """Learn standardisation, hyperparameters and belief from all data anew.
 

@@ -33,6 +33,11 @@ class Order(Protocol):
 class FantasySurrogate(Surrogate, Protocol):
     """A surrogate that can also say what it would believe once pending measurements are in."""
 
+    @property
+    def basis(self) -> str:
+        """What the belief rests on, to be added to the line that explains a choice; empty where it goes without."""
+        ...
+
     def predict_given(self, pending: Collection[int]) -> Prediction:
         """Return the belief as if these candidates had given their present mean."""
         ...
@@ -136,7 +141,7 @@ class SurrogatePolicy:
         return Suggestion(
             candidate=candidate,
             position=position_of(self._pool, candidate),
-            why=f"largest {self._name} of {len(self._pool) - len(closed)} open candidates",
+            why=f"largest {self._name} of {len(self._pool) - len(closed)} open candidates{self._surrogate.basis}",
             score=float(score[candidate]) if np.isfinite(score[candidate]) else None,
             mean=float(belief.mean[candidate]),
             std=float(belief.std[candidate]),

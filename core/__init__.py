@@ -26,7 +26,6 @@ from .errors import NotInstalled as NotInstalled
 from .errors import NotRecorded as NotRecorded
 from .errors import NotRunning as NotRunning
 from .errors import OutputExists as OutputExists
-from .errors import OutputUnwritable as OutputUnwritable
 from .errors import PlanInvalid as PlanInvalid
 from .errors import ProtocolMismatch as ProtocolMismatch
 from .errors import RecordingUnreadable as RecordingUnreadable

@@ -86,10 +86,6 @@ class NotRunning(BeamloopError):
     """A run was to be looked at or ended while it runs, and no process works on it."""
 
 
-class OutputUnwritable(BeamloopError):
-    """An output cannot be written: its folder is missing or read-only, or the disk is full."""
-
-
 class InstrumentUnreachable(BeamloopError):
     """No answer came from an instrument within the stated time."""
 

@@ -14,11 +14,12 @@ from typing import Literal
 
 from ..active_learning.loop import Command, Finish, Loop, Measure
 from ..core import Suggestion
-from .measuring import Broken, Crashed, Halted, Measuring, News, NoValue, Value
+from .measuring import Broken, Crashed, Halted, Measuring, News, NoValue, Told, Value
 from .progress import Onlooker
 from .record.events import Commanded, Ended, Event, Intervened
 from .record.journal import Journal
-from .retelling import Told, loop_event
+from .record.keeping import KeptJournal
+from .retelling import Retold, loop_event
 from .thinking import Thinking
 
 PATIENCE = 10
@@ -66,12 +67,12 @@ class Conductor:
         self,
         loop: Loop,
         thinking: Thinking,
-        journal: Journal,
+        journal: Journal | KeptJournal,
         inbox: Inbox,
         onlooker: Onlooker,
         asker: str,
         clock: Callable[[], float],
-        told: Told | None = None,
+        told: Retold | None = None,
     ) -> None:
         self._loop, self._thinking, self._journal, self._inbox = loop, thinking, journal, inbox
         self._onlooker, self._asker, self._clock = onlooker, asker, clock
@@ -136,6 +137,8 @@ class Conductor:
                 return self._learnt(Intervened(word="stop", reason=reason), self._clock())
             case StopWished(reason):
                 return self._learnt(Intervened(word="stop", reason=reason), self._clock())
+            case Told():
+                return []
             case Crashed(error):
                 raise error
 
@@ -200,6 +203,8 @@ class Conductor:
                 self._onlooker.declined(declined.outcome, f"{declined.error}: {declined.message}")
             case Broken(interrupted):
                 self._onlooker.declined("interrupted, to be repeated", interrupted.reason)
+            case Told(text):
+                self._onlooker.note(text)
             case Halted(reason) | StopWished(reason):
                 self._onlooker.note(f"stopping: {reason}")
 

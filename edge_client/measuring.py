@@ -38,6 +38,7 @@ from ..core import (
     ProtocolMismatch,
     ScanEnd,
     ScanIncomplete,
+    StorageFailed,
     UnknownName,
     ValueUnusable,
 )
@@ -48,17 +49,21 @@ from .preparation import Preparation
 from .received import Received, receive, reduced
 from .record import events
 from .record.events import Arrived, Budget, Commanded, Declined, Framed
+from .record.keeping import Keeping, Kept
 from .record.run_file import RunFile, StoredRow
 
 REFUSALS = (LimitRefused, NotRecorded, PlanInvalid, UnknownName)
 """Errors after which nothing was exposed and another place may do."""
 
-HALTS = (LeaseHeld, InstrumentUnreachable, ChannelClosed, ProtocolMismatch)
+HALTS = (LeaseHeld, InstrumentUnreachable, ChannelClosed, ProtocolMismatch, StorageFailed)
 """Errors after which, as after a blanked beam, nothing can succeed until a person has looked."""
 
 
 CUT_OFF = (BeamBlanked, ChannelClosed, DriverFailed, InstrumentUnreachable, Interrupted, ScanIncomplete)
 """Errors after which a measurement that an earlier process asked for has to be repeated."""
+
+NEVER_BEGUN = (LeaseHeld, NotArmed)
+"""Refusals that were right when they were given: a request that got one is never done, another may be."""
 
 
 class Acquiring(Protocol):
@@ -120,13 +125,20 @@ class Halted:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """Something that a person should know while the worker waits or goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Crashed:
     """The worker itself failed; for the other thread to raise."""
 
     error: BaseException
 
 
-News = Value | NoValue | Broken | Halted | Crashed
+News = Value | NoValue | Broken | Halted | Told | Crashed
 
 
 class Measuring:
@@ -144,6 +156,8 @@ class Measuring:
         Takes what happened; called from the worker's thread.
     clock
         Monotonic seconds.
+    keeping
+        Waits for a disk that is full or gone, the instrument's or this one's; None does not wait.
     charge
         What an interrupted measurement is charged with if nobody tells.
     """
@@ -155,10 +169,12 @@ class Measuring:
         file: RunFile,
         news: Callable[[News], None],
         clock: Callable[[], float],
+        keeping: Keeping | None = None,
         charge: Charge | None = None,
     ) -> None:
         self._instrument, self._prepared, self._file = instrument, prepared, file
         self._news, self._clock = news, clock
+        self._keeping = keeping
         self._charge = charge or Charge()
         self._unsettled: frozenset[str] = frozenset()
         self._incoming: IncomingScan | None = None
@@ -206,21 +222,17 @@ class Measuring:
         self._incoming = None
         try:
             return self._value(order, wait_s)
-        except CUT_OFF as error:
-            return self._broken(order, error)
-        except NotArmed as error:
-            return self._blanked(error)
-        except HALTS as error:
-            return Halted(f"{type(error).__name__}: {error}", lost=True)
         except BeamloopError as error:
-            return self._declined(order, error)
+            return self._without_value(order, error)
 
-    def _broken(self, order: Commanded, error: BeamloopError) -> News:
-        interrupted = self._cut_off(order, error)
-        if order.measurement_id in self._unsettled or isinstance(error, Interrupted):
-            return Broken(interrupted, self._clock())
+    def _without_value(self, order: Commanded, error: BeamloopError) -> News:
+        is_unsettled = order.measurement_id in self._unsettled
+        if isinstance(error, Interrupted) or (is_unsettled and isinstance(error, (*CUT_OFF, *NEVER_BEGUN))):
+            return Broken(self._cut_off(order, error), self._clock())
         if isinstance(error, BeamBlanked):
-            return self._blanked(error, interrupted)
+            return self._blanked(error, self._cut_off(order, error))
+        if isinstance(error, NotArmed):
+            return self._blanked(error)
         if isinstance(error, HALTS):
             return Halted(f"{type(error).__name__}: {error}", lost=True)
         return self._declined(order, error)
@@ -235,14 +247,16 @@ class Measuring:
     def _cut_off(self, order: Commanded, error: BeamloopError) -> events.Interrupted:
         """Return what is known of a measurement that was cut off; it cost what its end told, or the most it can."""
         end = None if self._incoming is None else self._incoming.end
-        electrons, duration_s = (
-            (end.electrons, end.duration_s)
-            if end is not None
-            else self._charge.most(self._prepared.experiment.measure.dwell_s, self._instrument)
-        )
+        is_known = end is not None or isinstance(error, NEVER_BEGUN)
+        if end is not None:
+            electrons, duration_s = end.electrons, end.duration_s
+        elif is_known:
+            electrons = duration_s = 0.0
+        else:
+            electrons, duration_s = self._charge.most(self._prepared.experiment.measure.dwell_s, self._instrument)
         return events.Interrupted(
             measurement_id=order.measurement_id, reason=f"{type(error).__name__}: {error}", electrons=electrons,
-            duration_s=duration_s, estimated=end is None,
+            duration_s=duration_s, estimated=not is_known,
         )  # fmt: skip
 
     def _blanked(self, error: BeamloopError, interrupted: events.Interrupted | None = None) -> Halted:
@@ -261,7 +275,9 @@ class Measuring:
                 return self._rescued(order, stored)
         plan = self._prepared.point(order.suggestion.position)
         asked_s = self._clock()
-        self._incoming = incoming = self._instrument.start(plan, order.measurement_id, order.request_id)
+        self._incoming = incoming = self._kept(
+            lambda: self._instrument.start(plan, order.measurement_id, order.request_id)
+        )
         try:
             received = receive(incoming, self._prepared.target, self._clock)
             raise_unless_whole(incoming)
@@ -271,7 +287,7 @@ class Measuring:
         end = incoming.end
         assert end is not None
         arrived_s = self._clock()
-        row = self._file.add(incoming.header, received.batches, end)
+        row = self._kept(lambda: self._file.add(incoming.header, received.batches, end))
         incoming.stored()
         told_s = self._clock()
         exposed_s = plan.dwell_s * len(plan.points)
@@ -281,6 +297,9 @@ class Measuring:
             reduce_s=received.reduce_s, store_s=told_s - arrived_s,
         )  # fmt: skip
         return self._told(order, incoming.header.scan_id, received, row, end, budget)
+
+    def _kept(self, action: Callable[[], Kept]) -> Kept:
+        return action() if self._keeping is None else self._keeping(action, lambda text: self._news(Told(text)))
 
     def _rescued(self, order: Commanded, stored: StoredRow) -> Value:
         """Tell what an earlier process has stored and not written down any more."""

@@ -29,6 +29,7 @@ from .progress import Onlooker
 from .record.checksum import digest
 from .record.events import Arrived, Ended, Installed, Noted
 from .record.journal import Entry, Journal, read
+from .record.keeping import Keeping, KeptJournal
 from .record.run_file import RunFile
 from .record.run_folder import RunFolder
 from .record.story import Seen, Story, story_of
@@ -88,23 +89,33 @@ def pass_through(scene: Scene) -> Finished:
     KeyboardInterrupt
         On the second Ctrl-C.
     """
-    ended, seen = _measured(scene)
+    keeping = Keeping(scene.onlooker.note)
+    ended, seen = _measured(scene, keeping)
     entries = read(scene.folder.journal)
     story = story_of(entries)
     _put_found(scene.file, scene.prepared, story, seen)
     scene.file.put_journal(story, entries)
     scene.onlooker.note("writing the report")
-    scene.folder.put_report(report(story, seen))
+    page = report(story, seen)
+    with interruptible(lambda reason: keeping.give_up()):
+        keeping(scene.file.close)
+        keeping(lambda: scene.folder.put_report(page))
     return Finished(scene.folder, ended, story, seen)
 
 
-def _measured(scene: Scene) -> tuple[Ended, Seen]:
+def _measured(scene: Scene, keeping: Keeping) -> tuple[Ended, Seen]:
     inbox: Inbox = queue.SimpleQueue()
+    journal = KeptJournal(scene.journal, keeping)
+
+    def on_wish(reason: str) -> None:
+        inbox.put(StopWished(reason))
+        keeping.give_up()
+
     # One client may run several times, and the server answers a request name only once.
     asker = f"{scene.instrument.client}/{secrets.token_hex(4)}"
-    scans = SideScans(scene.instrument, scene.prepared, scene.journal, asker, scene.past)
+    scans = SideScans(scene.instrument, scene.prepared, journal, asker, scene.past)
     experiment = scene.prepared.experiment
-    with interruptible(lambda reason: inbox.put(StopWished(reason))):
+    with interruptible(on_wish):
         try:
             overview = _overview(scene, scans)
             pool = scene.prepared.with_features(overview)
@@ -115,9 +126,9 @@ def _measured(scene: Scene) -> tuple[Ended, Seen]:
         thinking = Thinking(Script(policy, suggestions(scene.past)), scene.clock)
         loop = Loop(thinking, experiment.stop, experiment.ahead, patience=PATIENCE)
         told = retell(loop, scene.past) if scene.past else None
-        conductor = Conductor(loop, thinking, scene.journal, inbox, scene.onlooker, asker, scene.clock, told)
+        conductor = Conductor(loop, thinking, journal, inbox, scene.onlooker, asker, scene.clock, told)
         charge = Charge(e.event.measurement for e in scene.past if isinstance(e.event, Arrived))
-        worker = Measuring(scene.instrument, scene.prepared, scene.file, inbox.put, scene.clock, charge)
+        worker = Measuring(scene.instrument, scene.prepared, scene.file, inbox.put, scene.clock, keeping, charge)
         ended = conductor.conduct(worker)
         truth = None if conductor.halted else _truth(scene, scans)
     best = max((r.measurement for r in loop.records if r.measurement), key=lambda m: m.value, default=None)
@@ -126,7 +137,10 @@ def _measured(scene: Scene) -> tuple[Ended, Seen]:
 
 
 def _overview(scene: Scene, scans: SideScans) -> Signal | None:
-    scene.onlooker.note("taking the overview" if scene.prepared.overview else "no overview was asked for")
+    if scene.prepared.overview is None:
+        scene.onlooker.note("no overview was asked for")
+    elif not scans.has_overview:
+        scene.onlooker.note("taking the overview")
     return scans.overview(scene.file)
 
 

@@ -132,7 +132,7 @@ def resume_run(
         told.began(folder.path)
         told.note(f"going on with {folder.path} on {instrument.info.name} at {instrument.address}")
         instrument.settled(_settled(run.past))
-        file = stack.enter_context(_reopened(folder, len(prepared.pool), experiment.swmr))
+        file = stack.enter_context(_reopened(run, len(prepared.pool)))
         resumed = Resumed(instrument=where, started=today().isoformat(timespec="seconds"), versions=versions())
         news: tuple[Event, ...] = (
             described(instrument), Leased(client=instrument.client, purpose=f"resume {experiment.name}"), resumed,
@@ -164,12 +164,19 @@ def _settled(past: Sequence[Entry]) -> list[str]:
     return arrived + [e.event.scan.scan_id for e in past if isinstance(e.event, Acquired)]
 
 
-def _reopened(folder: RunFolder, capacity: int, swmr: bool) -> RunFile:
-    if not folder.run_file.exists():
+def _reopened(run: Unfinished, capacity: int) -> RunFile:
+    folder, swmr, durable = run.folder, run.experiment.swmr, run.opened.durability == "power"
+    kept = len(_settled(run.past))
+    if not folder.run_file.exists() and not kept:
         # It was cut off between the journal's first rows and the run file.
-        return RunFile(folder.run_file, capacity, swmr)
+        return RunFile(folder.run_file, capacity, swmr, durable)
+    if not folder.run_file.exists():
+        raise RecordingUnreadable(
+            f"{folder.run_file} is missing, and the journal tells of {kept} scans kept in it; put it back, or begin a "
+            f"new run: without it this one can be reported (`beamloop show {folder.path}`) and not go on"
+        )
     try:
-        return RunFile.reopened(folder.run_file, capacity, swmr)
+        return RunFile.reopened(folder.run_file, capacity, swmr, durable)
     except RecordingUnreadable as error:
         raise RecordingUnreadable(f"{error}; try `beamloop recover {folder.path}` first") from None
 

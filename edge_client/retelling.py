@@ -60,7 +60,7 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Retold:
     """Where a loop stands when its journal has been told.
 
     Attributes
@@ -84,7 +84,7 @@ def suggestions(entries: Iterable[Entry]) -> list[Suggestion]:
     return [event.suggestion for event in asked if REPEAT not in event.measurement_id]
 
 
-def retell(loop: Loop, entries: Sequence[Entry]) -> Told:
+def retell(loop: Loop, entries: Sequence[Entry]) -> Retold:
     """Start a loop, tell it everything that its journal says, and return where it then stands."""
     asked = {e.event.measurement_id: e.event for e in entries if isinstance(e.event, events.Commanded)}
     finish = _finish(loop.start())
@@ -97,7 +97,7 @@ def retell(loop: Loop, entries: Sequence[Entry]) -> Told:
         finish = said or (None if isinstance(event, ResumeAsked) else finish)
     left = [record for record in loop.records if record.state == "proposed"]
     beyond = [Measure(r.measurement_id, r.suggestion) for r in left if r.measurement_id not in asked]
-    return Told(
+    return Retold(
         asked=asked,
         unsettled=tuple(asked[r.measurement_id] for r in left if r.measurement_id in asked),
         commands=(*beyond, *([] if finish is None else [finish])),

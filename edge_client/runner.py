@@ -88,18 +88,24 @@ def run_experiment(
         told.note(f"run folder: {folder.path}")
         for note in prepared.notes:
             told.note(note)
-        journal = stack.enter_context(_opened(request, prepared, instrument, folder, started))
+        durability = _durability(request.experiment, instrument)
+        journal = stack.enter_context(_opened(request, prepared, instrument, folder, started, durability))
         # Every candidate is measured once at most; rows that stay empty take no space.
-        file = stack.enter_context(RunFile(folder.run_file, capacity=len(prepared.pool), swmr=request.experiment.swmr))
+        capacity, swmr = len(prepared.pool), request.experiment.swmr
+        file = stack.enter_context(RunFile(folder.run_file, capacity, swmr, durable=durability == "power"))
         return pass_through(Scene(instrument, prepared, folder, journal, file, told, clock))
 
 
+def _durability(experiment: Experiment, instrument: RemoteInstrument) -> Durability:
+    return experiment.durability or ("power" if instrument.info.source == "hardware" else "process")
+
+
 def _opened(
-    request: RunRequest, prepared: Preparation, instrument: RemoteInstrument, folder: RunFolder, started: datetime
-) -> Journal:
+    request: RunRequest, prepared: Preparation, instrument: RemoteInstrument, folder: RunFolder, started: datetime,
+    durability: Durability,
+) -> Journal:  # fmt: skip
     """Return the new journal with what is known before the first exposure."""
-    experiment, info = request.experiment, instrument.info
-    durability: Durability = experiment.durability or ("power" if info.source == "hardware" else "process")
+    experiment = request.experiment
     opened = Opened(
         run=folder.path.name, experiment=request.text, settings=experiment.model_dump(mode="json"),
         instrument=request.instrument, seed=experiment.seed, started=started.isoformat(timespec="seconds"),

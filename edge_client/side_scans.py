@@ -17,11 +17,12 @@ from ..core import BeamloopError, GridScan, ScanIncomplete, Signal
 from ..streaming.incoming import IncomingScan, collect
 from .charge import Charge
 from .instrument import LONGEST_WAIT_S, RemoteInstrument, raise_unless_whole
-from .measuring import CUT_OFF
+from .measuring import CUT_OFF, NEVER_BEGUN
 from .preparation import Preparation
 from .record.checksum import digest
 from .record.events import Acquired, Asked, Interrupted
 from .record.journal import Entry, Journal
+from .record.keeping import KeptJournal
 from .record.run_file import RunFile
 
 Kind = TypeVar("Kind", Asked, Acquired)
@@ -51,12 +52,17 @@ class SideScans:
         self,
         instrument: RemoteInstrument,
         prepared: Preparation,
-        journal: Journal,
+        journal: Journal | KeptJournal,
         asker: str,
         past: Sequence[Entry] = (),
     ) -> None:
         self._instrument, self._prepared, self._journal = instrument, prepared, journal
         self._asker, self._past = asker, past
+
+    @property
+    def has_overview(self) -> bool:
+        """Whether the journal tells that the first picture was taken."""
+        return self._latest("overview", Acquired) is not None
 
     def overview(self, file: RunFile) -> Signal | None:
         """Take the first picture and keep it in the run file; None where the experiment wants none.
@@ -81,7 +87,7 @@ class SideScans:
         if before is not None:
             try:
                 return self._taken(file, plan, before)
-            except CUT_OFF as error:
+            except (*CUT_OFF, *NEVER_BEGUN) as error:
                 self._journal.write(self._interrupted(before, plan, error))
         return self._taken(file, plan, self._asked("overview"))
 
@@ -118,11 +124,11 @@ class SideScans:
         return signal
 
     def _interrupted(self, asked: Asked, plan: GridScan, error: BeamloopError) -> Interrupted:
-        exposed_s = plan.dwell_s * plan.shape[0] * plan.shape[1]
-        electrons, duration_s = Charge().most(exposed_s, self._instrument)
+        begun, exposed_s = not isinstance(error, NEVER_BEGUN), plan.dwell_s * plan.shape[0] * plan.shape[1]
+        electrons, duration_s = Charge().most(exposed_s, self._instrument) if begun else (0.0, 0.0)
         return Interrupted(
             measurement_id=asked.measurement_id, reason=f"{type(error).__name__}: {error}", electrons=electrons,
-            duration_s=duration_s, estimated=True,
+            duration_s=duration_s, estimated=begun,
         )  # fmt: skip
 
     def _latest(self, name: str, kind: type[Kind]) -> Kind | None:

@@ -32,6 +32,7 @@ from ..core import (
     Request,
     ScanEnd,
     SetParameters,
+    StorageFailed,
     plan_from,
 )
 from ..core.control import PROTOCOL
@@ -211,13 +212,23 @@ class Desk:
         stored = self._stored(request)
         if stored is not None:
             return stored
-        if request.verb in COMMANDS:
-            self._answers.begin(request.request_id)
-        reply = self._attempt(request)
-        if request.verb in COMMANDS:
-            self._answers.store(request.request_id, reply)
+        reply = self._kept(request) if request.verb in COMMANDS else self._attempt(request)
         facts = {"client": request.client, "verb": request.verb, "arguments": request.arguments}
         self._audit.note(reply.status, request=request.request_id, **facts, message=reply.message)
+        return reply
+
+    def _kept(self, request: Request) -> Reply:
+        """Carry out a command between two notes that outlive this process; a disk that takes none refuses it."""
+        try:
+            self._answers.begin(request.request_id)
+        except StorageFailed as full:
+            return _refusal(full)
+        reply = self._attempt(request)
+        try:
+            self._answers.store(request.request_id, reply)
+        except StorageFailed as full:
+            told = f"{full}. The command was {reply.status}; asked again, its outcome will be told as not known"
+            return Reply(status="failed", error=type(full).__name__, message=told)
         return reply
 
     def _stored(self, request: Request) -> Reply | None:

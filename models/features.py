@@ -6,13 +6,14 @@ variance they explain, in one common unit, so that distances between them are di
 between patches; or whitened, where every component shall weigh the same.
 
 Source: Pearson 1901 and Hotelling 1933, as in scikit-learn's `PCA` with its deterministic
-covariance solver.
+solvers: eigenvectors of the covariance, or, with more pixels than patches, singular vectors.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +104,7 @@ def fit_patches(
     # The covariance solver subtracts squares of the mean, which costs digits unless the mean is small.
     flat -= flat.mean(axis=0)
     with np.errstate(invalid="ignore"):
-        pca = PCA(n_components=components, svd_solver="covariance_eigh").fit(flat)
+        pca = PCA(n_components=components, svd_solver=_solver(*flat.shape)).fit(flat)
     spread = np.sqrt(pca.explained_variance_)
     # A component without variance is rounding noise; dividing would blow it up to variance 1.
     is_real = spread > 1e-7 * max(float(np.abs(image.data).max()), 1e-300)
@@ -111,6 +112,11 @@ def fit_patches(
     scores = np.where(is_real, pca.transform(flat) / unit, 0.0)
     explained = np.nan_to_num(pca.explained_variance_ratio_)
     return PatchFeatures(scores, explained, np.reshape(np.asarray(pca.components_), (components, size, size)))
+
+
+def _solver(count: int, pixels: int) -> Literal["covariance_eigh", "full"]:
+    """Return the solver whose work grows with the smaller of the two: both are deterministic."""
+    return "covariance_eigh" if pixels <= count else "full"
 
 
 def patches(image: Signal, positions: NDArray[np.float64], size_px: int) -> NDArray[np.float64]:

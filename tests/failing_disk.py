@@ -32,6 +32,7 @@ SECTOR = 512
 CRASHES = int(os.environ.get("BEAMLOOP_CRASHES", "20"))
 """How many power cuts a test makes; BEAMLOOP_CRASHES=200 for the long form."""
 
+_rename = os.rename
 _numbers = itertools.count()
 
 
@@ -95,6 +96,7 @@ class Disk(apsw.VFS):
         """See to it that what the code under test syncs by itself reaches this disk as well."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "fsync", self._fsync)
+            patch.setattr(os, "rename", self._rename)
             yield self.connect
 
     def fail_at(self, first: int, times: int, code: int) -> None:
@@ -155,6 +157,14 @@ class Disk(apsw.VFS):
             held.since = []
             raise
         held.certain, held.since = held.after(1.0, random.Random()), []
+
+    def _rename(self, old: Path, new: Path) -> None:
+        _rename(old, new)
+        if Path(new).parent.resolve() == self.folder:
+            # Until the folder is synced, the disk may have it under the old name, the new one, or none.
+            held = self.held(Path(old).name)
+            self._gone.add(Path(old).name)
+            self._held.setdefault(Path(new).name, []).append(Held(False, held.certain, held.since))
 
     def _fsync(self, number: int) -> None:
         found = os.fstat(number)

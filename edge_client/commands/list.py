@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ from rich.table import Table
 
 from ..record.glance import Glance, runs_below
 
-_COLOURS = {"running": "cyan", "finished": "green", "stopped": "yellow", "interrupted": "yellow"}
+_COLOURS = {"running": "cyan", "finished": "", "stopped": "yellow", "interrupted": "yellow"}
 
 
 def list_runs(
@@ -35,16 +36,23 @@ def list_runs(
         typer.echo(f"no runs below {parent.absolute()}")
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("run", "state", "measured", "best", "instrument", ""):
-        table.add_column(column, justify="right" if column in ("measured", "best") else "left", overflow="fold")
+    for column in ("run", "state", "measured", "best"):
+        justify = "right" if column in ("measured", "best") else "left"
+        table.add_column(column, justify=justify, no_wrap=True, min_width=max(len(_CELLS[column](run)) for run in runs))
+    table.add_column("", no_wrap=True)
     for run in runs:
-        table.add_row(*_cells(run))
+        table.add_row(*(cell(run) for cell in _CELLS.values()), _hint(run), style=_COLOURS.get(run.state, "red"))
     Console().print(table)
 
 
-def _cells(run: Glance) -> tuple[str, ...]:
-    colour = _COLOURS.get(run.state, "red")
-    measured = f"{run.measured} of {run.wanted}" if run.wanted else str(run.measured)
-    hint = {"interrupted": "beamloop resume", "running": f"process {run.process}"}.get(run.state, run.reason)
-    best = "" if run.best is None else f"{run.best:.4g}"
-    return run.folder.name, f"[{colour}]{run.state}[/]", measured, best, run.instrument, hint
+_CELLS: dict[str, Callable[[Glance], str]] = {
+    "run": lambda run: run.folder.name,
+    "state": lambda run: run.state,
+    "measured": lambda run: f"{run.measured} of {run.wanted}" if run.wanted else str(run.measured),
+    "best": lambda run: "" if run.best is None else f"{run.best:.4g}",
+}
+
+
+def _hint(run: Glance) -> str:
+    hints = {"finished": "", "interrupted": "beamloop resume", "running": f"process {run.process}"}
+    return hints.get(run.state, run.reason)

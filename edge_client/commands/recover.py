@@ -12,10 +12,12 @@ import typer
 from rich.console import Console
 
 from ..record.recovery import Recovered, recover
+from ..record.run_folder import find_run
 
 
 def recover_run(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    run: Annotated[str, typer.Argument(help="Folder of the run, or 'latest'.")],
+    parent: Annotated[Path, typer.Option("--runs", help="Folder in which runs are looked for by name.")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found and done as JSON.")] = False,
 ) -> None:
     """Make the run file of a run open again, whatever happened to it.
@@ -24,12 +26,13 @@ def recover_run(
     journal, which is not changed. A damaged file stays beside the new one. Exit status 1 if something could not
     be saved.
 
-    Example: beamloop recover runs/2026-11-24-101500_edge
+    Example: beamloop recover latest
 
     Example: beamloop recover runs/2026-11-24-101500_edge --json
     """
     with Console(stderr=True).status(f"reading {run}"):
-        done = recover(run)
+        # A folder that has lost its journal is still worth a try.
+        done = recover(Path(run) if Path(run).is_dir() else find_run(run, parent).path)
     if as_json:
         typer.echo(json.dumps(asdict(done), default=str))
     else:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from ...core import OutputExists, OutputUnwritable
+from ...core import OutputExists
 from ..record.journal import read
+from ..record.journal_mark import writing_process
 from ..record.read_back import seen_in
-from ..record.run_folder import RunFolder, find_run
+from ..record.run_folder import RunFolder, find_run, put_page
 from ..record.story import Seen, Story, story_of
 from ..reporting.answer import answer, outcome_of
 from ..reporting.report import report
@@ -45,11 +47,19 @@ def show(
         # Rebuilding a belief that is not in the file can take a while.
         with Console(stderr=True, quiet=as_json).status(f"reading {folder.path.name}"):
             story = story_of(read(folder.journal))
-            seen = seen_in(folder.run_file, story)
-            _write(page, report(story, seen))
+            seen = _with_its_process(seen_in(folder.run_file, story), folder)
+            put_page(page, report(story, seen))
         _tell(folder, page, story, seen, as_json)
         if open_it:
             webbrowser.open(page.absolute().as_uri())
+
+
+def _with_its_process(seen: Seen, folder: RunFolder) -> Seen:
+    process = writing_process(folder.journal)
+    if process is None:
+        return seen
+    note = f"process {process} was still working on this run when its report was made: it tells what there was by then"
+    return replace(seen, notes=(*seen.notes, note))
 
 
 def _place(folder: RunFolder, output: Path | None, *, several: bool) -> Path:
@@ -60,17 +70,6 @@ def _place(folder: RunFolder, output: Path | None, *, several: bool) -> Path:
     if page.exists():
         raise OutputExists(f"{page} already exists; give -o another name, or leave it out to renew {folder.report}")
     return page
-
-
-def _write(page: Path, html: str) -> None:
-    beside = page.with_name(f".{page.name}.part")
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        # Whoever has the old page open never sees half of the new one.
-        beside.write_text(html, encoding="utf-8")
-        beside.replace(page)
-    except OSError as error:
-        raise OutputUnwritable(f"{page} cannot be written: {error.strerror}; choose another place with -o") from None
 
 
 def _tell(folder: RunFolder, page: Path, story: Story, seen: Seen, as_json: bool) -> None:

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from ... import __version__
-from ...core import Axis, OutputExists, OutputUnwritable, Signal
+from ...core import Axis, OutputExists, Signal, StorageFailed
 from ...core.registry import REDUCTIONS
 from ...streaming.files import RecordedDetector, customary, write_signal
 from ..plugins import installed
@@ -101,7 +101,7 @@ def write_results(
 
     Raises
     ------
-    OutputUnwritable
+    StorageFailed
         If the folder is missing or read-only, or the disk is full.
     """
     beside = output.with_name(f".{output.name}.part")
@@ -117,7 +117,7 @@ def write_results(
         refuse_existing([output])
         beside.replace(output)
     except OSError as error:
-        raise OutputUnwritable(f"{output} cannot be written: {error}; choose another place with -o") from None
+        raise StorageFailed(f"{output} cannot be written: {error}; choose another place with -o") from None
     finally:
         beside.unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from ...core import Axis, OutputUnwritable, Signal
+from ...core import Axis, Signal, StorageFailed
 from ...streaming.files import customary
 from ..reporting.curves import BLUE
 from ..reporting.figures import DIFFERENCE, PICTURE, VALUES, Length
@@ -52,7 +52,7 @@ def save(figure: Figure, path: Path) -> None:
 
     Raises
     ------
-    OutputUnwritable
+    StorageFailed
         If the folder is missing or read-only, or the disk is full.
     """
     beside = path.with_name(f".{path.name}.part")
@@ -61,7 +61,7 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(beside, format="png", dpi=DOTS_PER_INCH)
         os.replace(beside, path)
     except OSError as error:
-        raise OutputUnwritable(f"{path} cannot be written: {error}; choose another place with --plot") from None
+        raise StorageFailed(f"{path} cannot be written: {error}; choose another place with --plot") from None
     finally:
         beside.unlink(missing_ok=True)
 

@@ -35,10 +35,6 @@ FORMAT = 2
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-class FormatNewer(RecordingUnreadable):
-    """A run file was written by a newer version of this program."""
-
-
 @dataclass(frozen=True, slots=True)
 class Replacement:
     """A file that is being built.
@@ -128,7 +124,8 @@ def opened(path: Path, doubtful: bool = False) -> h5py.File:
     file = _opened(path)
     try:
         if not doubtful:
-            format_of(file)
+            if is_newer(file):
+                raise too_new(file)
             check_seal(file, path)
     except BaseException:
         file.close()
@@ -136,19 +133,24 @@ def opened(path: Path, doubtful: bool = False) -> h5py.File:
     return file
 
 
-def format_of(file: h5py.File) -> int:
-    """Return the format of an open run file.
+def is_newer(file: h5py.File) -> bool:
+    """Tell whether an open run file is of a format that this program does not know.
 
     Raises
     ------
     RecordingUnreadable
-        If it is newer than this program knows, or damaged.
+        If that cannot be read.
     """
     with reading(file.filename):
-        found = int(file.attrs.get("run_file_format", 1))
-    if found > FORMAT:
-        raise FormatNewer(f"{file.filename} has run file format {found}; this version of beamloop reads up to {FORMAT}")
-    return found
+        return int(file.attrs.get("run_file_format", 1)) > FORMAT
+
+
+def too_new(file: h5py.File) -> RecordingUnreadable:
+    """Return the error for a file of a newer format."""
+    found = file.attrs["run_file_format"]
+    return RecordingUnreadable(
+        f"{file.filename} has run file format {found}; this version of beamloop reads up to {FORMAT}"
+    )
 
 
 def _opened(path: Path) -> h5py.File:

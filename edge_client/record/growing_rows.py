@@ -10,6 +10,7 @@ Source: HDF5 Reference Manual, H5Dget_offset: the raw data of a contiguous datas
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -65,6 +66,9 @@ class GrowingRows(Closing):
         The file.
     stored
         Its rows as they were found, laid out for growing.
+    durable
+        Whether a row that counts survives a power cut: the disk has it before the mask says so, and the mask before
+        `add` returns.
 
     Raises
     ------
@@ -72,8 +76,8 @@ class GrowingRows(Closing):
         If the file may not be written.
     """
 
-    def __init__(self, path: Path, stored: StoredRows) -> None:
-        group, self._path = group_of(stored.main), path
+    def __init__(self, path: Path, stored: StoredRows, durable: bool = False) -> None:
+        group, self._path, self._durable = group_of(stored.main), path, durable
         self.scan, self.capacity = stored.header(), len(stored.main)
         self.measurement_ids, self.scan_ids = list(stored.measurement_ids), list(stored.scan_ids)
         self._frames = _column(stored.main)
@@ -113,12 +117,14 @@ class GrowingRows(Closing):
             SCAN_IDS: scan.scan_id.encode().ljust(ID_BYTES, b"\0"),
             COSTS: cost.tobytes(),
             CHECKSUMS: np.uint32(checksum(scan.measurement_id, scan.scan_id, cost, position, frame)).tobytes(),
-            VALID: b"\1",
         }
         try:
             self._put(self._frames.place(row), frame.tobytes())
             for name, value in values.items():
                 self._put(self._columns[name].place(row), value)
+            self._sync()
+            self._put(self._columns[VALID].place(row), b"\1")
+            self._sync()
         except OSError as error:
             # A disk that was away and comes back does not know this descriptor any more.
             with suppress(OSError):
@@ -171,6 +177,10 @@ class GrowingRows(Closing):
         while left:
             # A disk that becomes full takes a part first and says so at the next.
             left = left[self._raw.write(left) :]
+
+    def _sync(self) -> None:
+        if self._durable:
+            os.fsync(self._raw.fileno())
 
     def _get(self, column: Column, row: int) -> NDArray:
         try:

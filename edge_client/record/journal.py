@@ -15,18 +15,19 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from ...core import OutputExists, RecordingUnreadable, StorageFailed
+from ...core import RecordingUnreadable, StorageFailed
 from ...core.closing import Closing
-from ...core.storage import Connect, empty_log, make_durable, sqlite_file, storing, sync_folder
+from ...core.storage import Connect, empty_log, make_durable, sqlite_file, storing
 from ...core.storage import Durability as Durability
 from .events import Event, event_of_json
-from .journal_mark import Claim, Mark, mark_file
-from .journal_rows import FORMAT, INSERT, Row, chained, make_table, read_rows, writer_of
+from .journal_making import make_journal
+from .journal_mark import Claim, Mark
+from .journal_rows import FORMAT, INSERT, Row, chained, read_rows, writer_of
 
 _Said = tuple[float, str, int, str]
 """An event on its way: time, kind, version, JSON."""
@@ -89,12 +90,7 @@ class Journal(Closing):
         connect: Connect = sqlite_file,
     ) -> None:
         with storing(file):
-            _touch(file)
-            try:
-                claim = _made(file, connect)
-            except BaseException:
-                _remove(file)
-                raise
+            claim = make_journal(file, connect)
         self._begin(file, durability, clock, connect, claim, FORMAT, Mark(0, 0))
 
     @classmethod
@@ -269,42 +265,6 @@ def read(file: Path) -> list[Entry]:
         return [Entry(seq, time_s, event_of_json(kind, version, data)) for seq, time_s, kind, version, data, _ in rows]
     except RecordingUnreadable as error:
         raise RecordingUnreadable(f"{file}, written by {writer_of(rows)}: {error}") from None
-
-
-def _touch(file: Path) -> None:
-    # SQLite would take in what an earlier file of this name left beside it.
-    there = next((part for part in _parts(file) if part.exists()), None)
-    if there is not None:
-        raise OutputExists(f"{there} already exists; a journal is written once, choose another run folder")
-    file.touch(exist_ok=False)
-
-
-def _made(file: Path, connect: Connect) -> Claim:
-    """Put the empty table into the empty file and return the claim on it."""
-    with ExitStack() as undo:
-        claim = undo.enter_context(Claim(file))
-        rows = undo.enter_context(closing(connect(file)))
-        # Whatever is promised of its events: that there is a journal, every disk shall know.
-        make_durable(rows, file, "power")
-        make_table(rows)
-        rows.close()
-        # Run folder and the folder of all runs may be new as well.
-        for folder in file.resolve().parents[:3]:
-            sync_folder(folder)
-        undo.pop_all()
-        return claim
-
-
-def _parts(file: Path) -> list[Path]:
-    """Return the file and all that may lie beside it."""
-    beside = [file.with_name(f"{file.name}-{part}") for part in ("wal", "shm", "journal")]
-    return [file, *beside, mark_file(file)]
-
-
-def _remove(file: Path) -> None:
-    for part in _parts(file):
-        with suppress(OSError):
-            part.unlink()
 
 
 def _mark(rows: Sequence[Row]) -> Mark:

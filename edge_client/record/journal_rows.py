@@ -31,8 +31,6 @@ Row = tuple[int, float, str, int, str, int]
 
 INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)"
 
-_UNMADE = "{file} holds nothing: the run died while it was made, or it is no journal"
-
 _SELECT = "SELECT seq, time_s, kind, version, data, checksum FROM events ORDER BY seq"
 
 _TABLE = f"""
@@ -85,9 +83,6 @@ def read_rows(file: Path) -> tuple[int, list[Row]]:
             return read_rows(file)
         if isinstance(error, RecordingUnreadable):
             raise
-        # A rollback journal is only there while the file is made; later there is a write-ahead log.
-        if file.with_name(f"{file.name}-journal").exists():
-            raise RecordingUnreadable(_UNMADE.format(file=file)) from None
         raise RecordingUnreadable(f"{file} is no readable journal: {error}") from None
     return found, rows
 
@@ -111,7 +106,7 @@ def _fetched(file: Path, still: bool) -> tuple[int, list[Row]]:
         connection.execute("BEGIN")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found == 0:
-            raise RecordingUnreadable(_UNMADE.format(file=file))
+            raise RecordingUnreadable(f"{file} holds nothing: the run died while it was made, or it is no journal")
         rows = connection.execute(_SELECT).fetchall()
     if found not in READ:
         raise RecordingUnreadable(

@@ -18,12 +18,13 @@ from pathlib import Path
 
 import h5py
 
-from ...core import RecordingUnreadable, UnknownName
+from ...core import OutputExists, RecordingUnreadable, UnknownName
 from ...streaming.files.facts import part_of
 from . import disk
 from .damage import reading
 from .events import Arrived, Ended
 from .journal import Entry, read
+from .journal_mark import writing_process
 from .rescue import Rescued, rescued
 from .rows import write_finished
 from .run_contents import with_values, write_contents
@@ -75,10 +76,12 @@ class Recovered:
 def recover(path: Path, clock: Callable[[], float] = time.perf_counter) -> Recovered:
     """Make the run file in a run folder open again, with everything stored in it, and return what was done.
 
-    A run that goes on must not be recovered. Doing it twice changes nothing the second time.
+    Doing it twice changes nothing the second time.
 
     Raises
     ------
+    OutputExists
+        If a process works on the run; its file is whole as soon as that ends.
     UnknownName
         If there is no such folder.
     RecordingUnreadable
@@ -89,6 +92,12 @@ def recover(path: Path, clock: Callable[[], float] = time.perf_counter) -> Recov
     start, folder = clock(), RunFolder(path)
     if not path.is_dir():
         raise UnknownName(f"no run folder at {path}")
+    process = writing_process(folder.journal)
+    if process is not None:
+        raise OutputExists(
+            f"process {process} works on {path}; there is nothing to recover while it does. Look on with "
+            f"`beamloop attach {path}`"
+        )
     journal = _journal(folder)
     if journal.problem and not folder.run_file.exists():
         raise RecordingUnreadable(f"{path} holds no run file, and {journal.problem}; there is nothing to recover")
@@ -140,7 +149,9 @@ def _journal(folder: RunFolder) -> _Journal:
 
 
 def _is_whole(saved: Rescued, journal: _Journal) -> bool:
-    if saved.file is None or saved.lost or saved.file.swmr_mode or (saved.rows is not None and saved.rows.growing):
+    if saved.file is None or saved.lost or saved.file.swmr_mode:
+        return False
+    if saved.rows is not None and (saved.rows.growing or len(saved.kept) < saved.rows.count):
         return False
     with reading(str(saved.file.filename)):
         seq = part_of(saved.file, "run/events/seq")

@@ -63,9 +63,9 @@ def rescued(path: Path) -> Rescued:
         return Rescued("missing")
     try:
         disk.opened(path).close()
-    except disk.FormatNewer:
-        raise
     except RecordingUnreadable as error:
+        if _is_newer(path):
+            raise
         if not _survived(path):
             return Rescued("unreadable", lost=[f"{error}; HDF5 crashes on it, so nothing can be taken from it"])
     return examined(path)
@@ -88,6 +88,14 @@ def examined(path: Path) -> Rescued:
         kept = _kept(rows, lost) if rows is not None else []
     state = "damaged" if lost else "marked as being written" if file.swmr_mode else "unfinished"
     return Rescued(state, file, contents, rows, kept, lost)
+
+
+def _is_newer(path: Path) -> bool:
+    try:
+        with disk.opened(path, doubtful=True) as file:
+            return disk.is_newer(file)
+    except RecordingUnreadable:
+        return False
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from typing import Self
 import h5py
 import numpy as np
 
-from ...core import FrameBatch, Measurement, OutputExists, RecordingUnreadable, Scan, ScanEnd, Signal
+from ...core import FrameBatch, Measurement, OutputExists, RecordingUnreadable, Scan, ScanEnd, Signal, StorageFailed
 from ...core.closing import Closing
 from . import disk
 from .growing_rows import GrowingRows
@@ -50,6 +50,8 @@ class RunFile(Closing):
         Mark the file as HDF5's single writer does while rows are added, for readers that open with `swmr=True`
         and refresh. Without it any reader can open the file at any time; with it only those can, and after
         a kill only `reopened` and `beamloop recover` take the mark off.
+    durable
+        Whether rows survive a power cut and not only a kill.
 
     Raises
     ------
@@ -59,15 +61,15 @@ class RunFile(Closing):
         If the folder cannot be written.
     """
 
-    def __init__(self, path: Path, capacity: int, swmr: bool = False) -> None:
+    def __init__(self, path: Path, capacity: int, swmr: bool = False, durable: bool = False) -> None:
         if path.exists():
             raise OutputExists(f"{path} already exists; a run file is written once, choose another folder")
-        self._become(path, capacity, swmr, Contents())
+        self._become(path, capacity, swmr, durable, Contents())
         with disk.replaced(path, "made") as new:
             write_contents(new.file, self._contents)
 
     @classmethod
-    def reopened(cls, path: Path, capacity: int, swmr: bool = False) -> Self:
+    def reopened(cls, path: Path, capacity: int, swmr: bool = False, durable: bool = False) -> Self:
         """Open the file that a killed run left, to go on in it after the rows that it holds.
 
         Every row is read once and compared with its checksum.
@@ -78,7 +80,7 @@ class RunFile(Closing):
             Existing file.
         capacity
             Most measurements that the run can make, those it holds included.
-        swmr
+        swmr, durable
             As for a new file.
 
         Raises
@@ -90,7 +92,7 @@ class RunFile(Closing):
         """
         again = cls.__new__(cls)
         with disk.opened(path) as file:
-            again._become(path, capacity, swmr, contents_of(file))
+            again._become(path, capacity, swmr, durable, contents_of(file))
             rows = rows_of(file)
             # A mark that a kill left goes when the file is built again.
             growing = not swmr and not file.swmr_mode and (rows is None or rows.growing)
@@ -102,8 +104,9 @@ class RunFile(Closing):
             again._build("laid out for frames")
         return again
 
-    def _become(self, path: Path, capacity: int, swmr: bool, contents: Contents) -> None:
-        self._path, self._capacity, self._swmr, self._contents = path, capacity, swmr, contents
+    def _become(self, path: Path, capacity: int, swmr: bool, durable: bool, contents: Contents) -> None:
+        self._path, self._capacity, self._contents = path, capacity, contents
+        self._swmr, self._durable = swmr, durable
         self._rows: GrowingRows | None = None
         self._mark: h5py.File | None = None
         self._closed = False
@@ -135,6 +138,8 @@ class RunFile(Closing):
         StorageFailed
             If the disk is full, gone or read-only; the measurement has no row then and may be added again.
         """
+        if self._closed:
+            raise StorageFailed(f"{self._path} is closed; the frame of {scan.measurement_id} cannot be stored in it")
         if self._rows is None or self._rows.count == self._rows.capacity:
             self._build("laid out for frames", scan)
         assert self._rows is not None
@@ -227,7 +232,7 @@ class RunFile(Closing):
     def _open_rows(self) -> None:
         with disk.opened(self._path) as file:
             rows = rows_of(file)
-            self._rows = None if rows is None else GrowingRows(self._path, rows)
+            self._rows = None if rows is None else GrowingRows(self._path, rows, self._durable)
         if self._swmr and self._rows is not None:
             self._mark = disk.marked(self._path)
 

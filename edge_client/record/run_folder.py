@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ...core import OutputExists, RecordingUnreadable
+from ...core import OutputExists, RecordingUnreadable, StorageFailed
 from ...core.nearest import nearest
 
 LATEST = "latest"
@@ -43,10 +43,33 @@ class RunFolder:
         return self.path / "experiment.toml"
 
     def put_report(self, html: str) -> None:
-        """Write the report, in place of an older one; whoever has that open never sees half of the new one."""
-        beside = self.report.with_name(".report.html.part")
+        """Write the report, in place of an older one; whoever has that open never sees half of the new one.
+
+        Raises
+        ------
+        StorageFailed
+            If the disk is full, gone or read-only.
+        """
+        put_page(self.report, html)
+
+
+def put_page(page: Path, html: str) -> None:
+    """Write a page, in place of an older one; whoever has that open never sees half of the new one.
+
+    Raises
+    ------
+    StorageFailed
+        If it cannot be written.
+    """
+    beside = page.with_name(f".{page.name}.part")
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(html, encoding="utf-8")
-        beside.replace(self.report)
+        beside.replace(page)
+    except OSError as error:
+        raise StorageFailed(
+            f"{page} cannot be written: {error.strerror}; make space or choose another place, then go on"
+        ) from None
 
 
 def new_run_folder(parent: Path, name: str, started: datetime, experiment: str) -> RunFolder:

@@ -20,13 +20,14 @@ CHUNK_BYTES = 1 << 16
 
 def filters(compression: Compression, shape: tuple[int, ...], chunks: tuple[int, ...] | None) -> dict[str, object]:
     """Return the storage settings of an HDF5 dataset of this shape; `chunks` None lets HDF5 choose."""
-    if compression == "none":
-        return {} if chunks is None else {"chunks": chunks}
     if not shape:
         # A single number can be neither chunked nor compressed.
         return {}
-    # A flipped bit in a chunk is then an error for every reader and never a number.
+    # With a checksum a flipped bit in a chunk is an error for every reader and never a number. Chunks without
+    # compression too: HyperSpy opens nothing else lazily.
     chunked: dict[str, object] = {"chunks": True if chunks is None else chunks, "fletcher32": True}
+    if compression == "none":
+        return chunked
     if compression == "gzip":
         return chunked | {"compression": "gzip", "compression_opts": 4, "shuffle": True}
     return chunked | dict(hdf5plugin.Bitshuffle(cname="lz4"))

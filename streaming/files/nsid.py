@@ -44,6 +44,9 @@ LONG = "_long"
 GENERIC = "generic"
 """How NSID spells "nothing" for a quantity and for units."""
 
+SI_OFFSET, SI_SCALE = "si_offset", "si_scale"
+"""Where an axis of ours keeps its first coordinate and its step exactly."""
+
 _PYNSID, _SIDPY = "0.0.7.2", "0.12.9"
 _DATA_TYPES = {
     ("SPATIAL", "SPATIAL"): "IMAGE",
@@ -158,8 +161,8 @@ def _scale(group: h5py.Group, axis: Axis, kind: str) -> h5py.Dataset:
     quantity, units = axis.quantity or GENERIC, written.units or GENERIC
     scale.attrs.update({"name": axis.name, "quantity": quantity, "units": units, "dimension_type": kind})
     if not axis.values:
-        # One coordinate alone does not tell the step.
-        scale.attrs["step"] = written.scale
+        # One coordinate alone does not tell the step, and customary units round the numbers.
+        scale.attrs.update({"step": written.scale, SI_OFFSET: axis.offset, SI_SCALE: axis.scale})
     return scale
 
 

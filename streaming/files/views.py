@@ -78,16 +78,19 @@ def _add_hyperspy(main: h5py.Dataset, axes: tuple[Axis, ...], facts: Mapping[str
 
 
 def _write_axis(group: h5py.Group, axis: Axis, navigate: bool) -> None:
-    facts = {
-        "_type": "DataAxis" if axis.values else "UniformDataAxis",
-        "name": _HYPERSPY_NAMES.get(axis.name, axis.name), "units": axis.units or _NOTHING,
-        "navigate": navigate, "is_binned": False,
-    }  # fmt: skip
-    group.attrs.update(facts)
+    steps = np.diff(axis.values)
+    ordered = bool((steps > 0).all() or (steps < 0).all())
+    name = _HYPERSPY_NAMES.get(axis.name, axis.name)
+    if not ordered:
+        # HyperSpy knows no axis that turns back, as a voltage sweep does, so this one counts.
+        name, axis = f"index of {name}", Axis(name=axis.name, size=axis.size)
+    group.attrs.update({"name": name, "units": axis.units or _NOTHING, "navigate": navigate, "is_binned": False})
     if axis.values:
+        group.attrs["_type"] = "DataAxis"
         group.create_dataset("axis", data=axis.coordinates())
     else:
-        group.attrs.update({"scale": axis.scale, "offset": axis.offset, "size": axis.size})
+        facts = {"_type": "UniformDataAxis", "scale": axis.scale, "offset": axis.offset, "size": axis.size}
+        group.attrs.update(facts)
 
 
 def _write_microscope(view: h5py.Group, state: Mapping[str, float], dwell_s: object) -> None:

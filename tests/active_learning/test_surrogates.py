@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from beamloop.active_learning.hyperparameters import Hyperparameters, position_kernel
+from beamloop.active_learning.deep_kernel import DeepKernel
+from beamloop.active_learning.fine_tuning import FineTuning
+from beamloop.active_learning.hyperparameters import Hyperparameters, feature_kernel, position_kernel
 from beamloop.active_learning.pool_gp import PoolGP
 from beamloop.core import NotEnoughData, Surrogate
 
@@ -16,7 +18,10 @@ TRUTH = 5.0 + np.sin(3 * POINTS[:, 0]) * np.cos(2 * POINTS[:, 1])
 ROWS = np.random.default_rng(0).permutation(81)[:25].astype(np.intp)
 
 SURROGATES: dict[str, Callable[[np.ndarray], Surrogate]] = {
-    "pool-gp": lambda inputs: PoolGP(inputs, Hyperparameters(position_kernel("matern52", (0, 1))))
+    "deep-kernel": lambda inputs: DeepKernel(
+        inputs, inputs, Hyperparameters(feature_kernel("matern52", 2, shared=True)), FineTuning(2, steps=20), 16
+    ),
+    "pool-gp": lambda inputs: PoolGP(inputs, Hyperparameters(position_kernel("matern52", (0, 1)))),
 }
 
 

@@ -18,7 +18,7 @@ def told(signal):
         "shape": list(signal.data.shape),
         "class": type(signal).__name__,
         "signal_type": signal.metadata.Signal.signal_type,
-        "axes": [[a.name, str(a.units), a.navigate, a.size, a.offset, a.scale] for a in signal.axes_manager._axes],
+        "axes": [[a.name, str(a.units), a.navigate, *a.axis.tolist()] for a in signal.axes_manager._axes],
         "sha256": hashlib.sha256(data.tobytes()).hexdigest(),
         "beam_energy": signal.metadata.get_item("Acquisition_instrument.TEM.beam_energy"),
     }

@@ -19,14 +19,15 @@ from beamloop.core import Signal
 from beamloop.streaming.files.compression import Compression
 from beamloop.streaming.files.units import customary
 
-from .written import ENERGY, U, V, write_run, write_scans
+from .written import ENERGY, FIELD, LOOP, U, V, write_run, write_scans
 
 HERE = Path(__file__).parent
 READERS = Path(os.environ.get("BEAMLOOP_READERS", HERE.parents[1] / ".readers"))
 DATA_TYPES = {
     "yx": "IMAGE", "yxvu": "IMAGE_4D", "yxenergy_loss": "SPECTRAL_IMAGE", "indexenergy_loss": "LINE_PLOT_FAMILY",
-    "indexvu": "IMAGE_STACK",
+    "indexvu": "IMAGE_STACK", "indexbias": "LINE_PLOT_FAMILY",
 }  # fmt: skip
+RUNS = {"spectra": (ENERGY,), "patterns": (V, U), "sweeps": (FIELD,), "loops": (LOOP,)}
 HYPERSPY_NAMES = {"energy_loss": "Energy loss", "u": "kx", "v": "ky"}
 
 
@@ -47,13 +48,13 @@ def digest(signal: Signal) -> str:
     return hashlib.sha256(np.ascontiguousarray(signal.data, "<f8").tobytes()).hexdigest()
 
 
-@pytest.fixture(params=["scans-bitshuffle", "scans-gzip", "scans-none", "spectra", "patterns"])
+@pytest.fixture(params=["scans-bitshuffle", "scans-gzip", "scans-none", *RUNS])
 def written(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, dict[str, Signal]]:
     path, (kind, _, compression) = tmp_path / "file.h5", request.param.partition("-")
     if kind == "scans":
         known: dict[str, Compression] = {"bitshuffle": "bitshuffle", "gzip": "gzip", "none": "none"}
         return path, write_scans(path, known[compression])
-    return path, write_run(path, (ENERGY,) if kind == "spectra" else (V, U))
+    return path, write_run(path, RUNS[kind])
 
 
 def test_scifireaders_finds_every_signal_whole(written: tuple[Path, dict[str, Signal]]) -> None:
@@ -71,9 +72,13 @@ def test_scifireaders_finds_every_signal_whole(written: tuple[Path, dict[str, Si
         for axis, (label, units, quantity, kind, *values) in zip(signal.axes, seen["axes"], strict=True):
             wanted = customary(axis)
             assert (label, units, quantity) == (axis.name, wanted.units or "generic", axis.quantity or "generic")
-            assert kind == {"y": "SPATIAL", "x": "SPATIAL", "index": "CHANNEL", "energy_loss": "SPECTRAL"}.get(
-                axis.name, "RECIPROCAL"
-            )
+            assert kind == {
+                "y": "SPATIAL",
+                "x": "SPATIAL",
+                "index": "CHANNEL",
+                "energy_loss": "SPECTRAL",
+                "bias": "SPECTRAL",
+            }.get(axis.name, "RECIPROCAL")
             np.testing.assert_allclose(values, wanted.coordinates(), rtol=1e-12, atol=1e-12)
 
 
@@ -87,15 +92,19 @@ def test_hyperspy_finds_every_signal_whole_also_lazily(written: tuple[Path, dict
         for seen in found[name]:
             assert seen["shape"] == list(signal.data.shape)
             assert seen["sha256"] == digest(signal)
-            assert seen["class"] == ("EELSSpectrum" if spectral else "Signal2D")
+            line = "Signal1D" if signal.axes[-1].name == "bias" else "Signal2D"
+            assert seen["class"] == ("EELSSpectrum" if spectral else line)
             assert seen["signal_type"] == ("EELS" if spectral else "")
             assert seen["beam_energy"] == (None if name in ("survey", "predicted") else 200.0)
-            for axis, (label, units, navigate, size, offset, scale) in zip(signal.axes, seen["axes"], strict=True):
+            for axis, (label, units, navigate, *values) in zip(signal.axes, seen["axes"], strict=True):
                 wanted = customary(axis)
-                assert (label, size) == (HYPERSPY_NAMES.get(axis.name, axis.name), axis.size)
+                if axis == LOOP:
+                    assert (label, units, values) == ("index of bias", "<undefined>", [0, 1, 2, 3, 4])
+                    continue
+                assert label == HYPERSPY_NAMES.get(axis.name, axis.name)
                 assert units == (wanted.units or "<undefined>")
                 assert navigate == ((axis.name in "yxindex" and len(signal.axes) > 2) or axis.name == "index")
-                np.testing.assert_allclose([offset, scale], [wanted.offset, wanted.scale], rtol=1e-12)
+                np.testing.assert_allclose(values, wanted.coordinates(), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("compression", ["bitshuffle", "gzip"])

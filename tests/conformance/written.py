@@ -18,6 +18,8 @@ X = Axis(name="x", size=5, units="m", quantity="length", offset=2e-9, scale=0.5e
 V = Axis(name="v", size=8, units="1/m", quantity="spatial frequency", offset=-4e8, scale=1e8)
 U = Axis(name="u", size=7, units="1/m", quantity="spatial frequency", offset=-3e8, scale=1e8)
 ENERGY = Axis(name="energy_loss", size=9, units="eV", quantity="energy loss", offset=400.0, scale=2.5)
+FIELD = Axis(name="bias", size=5, units="V", quantity="bias", values=(-1.0, 0.0, 0.5, 2.0, 5.0))
+LOOP = FIELD.model_copy(update={"values": (0.0, 1.0, 2.0, 1.0, 0.0)})
 STATE = {"beam_energy_ev": 200e3, "semi_angle_rad": 0.02, "beam_current_a": 5e-11}
 FACTS = {"dwell_s": 0.01, "state": STATE}
 

@@ -146,13 +146,12 @@ def test_a_run_measures_what_was_asked_and_every_event_is_kept(
     conduct: Conduct, info: InstrumentInfo, ahead: int
 ) -> None:
     instrument = ScriptedInstrument(info)
-    ended, events, conductor = conduct(instrument, ahead=ahead)
+    ended, events, _ = conduct(instrument, ahead=ahead)
     assert (ended.outcome, ended.reason) == ("finished", "12 of 12 points measured")
     arrived = kinds(events, Arrived)
     # The n-th spectrum holds n + 1 counts in each of 40 channels; their sum is the value.
     assert [a.measurement.value for a in arrived] == [40.0 * (n + 1) for n in range(12)]
     assert [a.measurement.std for a in arrived] == pytest.approx([np.sqrt(40.0 * (n + 1)) for n in range(12)])
-    assert conductor.best_row == 11
     assert instrument.log.count("stored") == 12
     assert events[-1] == ended
 

@@ -11,7 +11,8 @@ import pytest
 
 from beamloop.core import DriverFailed, InstrumentUnreachable, RecordingUnreadable, SettingsInvalid
 from beamloop.edge_client import connect
-from beamloop.edge_client.embedded import _refusal, embedded
+from beamloop.edge_client.embedded import embedded
+from beamloop.edge_client.first_word import _refusal
 
 
 def test_an_instrument_that_does_not_come_up_raises_what_it_told(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 from beamloop.core import (
     Axis,
     OutputExists,
-    OutputUnwritable,
     RecordingUnreadable,
     SettingsInvalid,
     Signal,
+    StorageFailed,
     UnknownName,
 )
 from beamloop.edge_client.commands import reduce as command
@@ -158,7 +158,7 @@ def test_ctrl_c_leaves_no_half_file(scan: Path, monkeypatch: pytest.MonkeyPatch,
 
 def test_a_place_that_cannot_be_written_is_told(scan: Path) -> None:
     error = call(scan, "--sum", "-o", scan.parent / "missing" / "out.h5").exception
-    assert isinstance(error, OutputUnwritable)
+    assert isinstance(error, StorageFailed)
     assert "choose another place with -o" in str(error)
 
 

@@ -11,7 +11,7 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from beamloop.core import OutputExists, OutputUnwritable, RecordingUnreadable
+from beamloop.core import OutputExists, RecordingUnreadable, StorageFailed
 from beamloop.edge_client.commands.show import show
 from beamloop.edge_client.record.journal import Entry, Journal
 
@@ -90,8 +90,8 @@ def test_reports_go_where_they_are_asked_and_replace_nothing_there(runs: Path, t
 def test_a_place_that_cannot_be_written_is_told(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     error = call("latest", "--runs", runs, "-o", tmp_path / "file" / "report.html").exception
-    assert isinstance(error, OutputUnwritable)
-    assert "choose another place with -o" in str(error)
+    assert isinstance(error, StorageFailed)
+    assert "choose another place" in str(error)
 
 
 def test_the_browser_is_opened_only_when_asked(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from beamloop.core import (
     Reply,
     Request,
     SettingsInvalid,
+    StorageFailed,
 )
 from beamloop.core.limits import Limits
 from beamloop.instrument_server.answers import Answers
@@ -291,14 +293,62 @@ def test_every_command_and_refusal_is_a_line_in_the_audit(bench: Bench) -> None:
     assert "LeaseHeld" not in events[1]
 
 
+@contextmanager
+def served(folder: Path) -> Iterator[Bench]:
+    bench = Bench(folder)
+    bench.ask("lease")
+    yield bench
+    bench.answers.close()
+    bench.audit.close()
+
+
 def test_answers_outlive_the_server(tmp_path: Path) -> None:
     for number in range(2):
-        bench = Bench(tmp_path)
-        bench.ask("lease")
-        assert bench.ask("acquire", request_id="same", plan=POINT).status == "done"
-        assert len(bench.driver.asked) == (1 - number)
-        bench.answers.close()
-        bench.audit.close()
+        with served(tmp_path) as bench:
+            moved = bench.ask("set", request_id="same", plan={"kind": "set", "values": {"defocus_m": 1e-7}})
+            assert moved.status == "done"
+            assert len(bench.driver.asked) == (1 - number)
+
+
+def test_a_scan_of_a_server_that_was_restarted_is_told_as_interrupted_and_never_done_again(tmp_path: Path) -> None:
+    with served(tmp_path) as bench:
+        first = bench.ask("acquire", request_id="same", plan=POINT)
+        assert bench.ask("acquire", request_id="same", plan=POINT) == first
+    with served(tmp_path) as bench:
+        again = bench.ask("acquire", request_id="same", plan=POINT)
+        assert (again.status, again.error) == ("failed", "Interrupted")
+        assert bench.driver.asked == []
+        other = bench.ask("acquire", request_id="other", plan=POINT)
+    assert other.value["scan"]["scan_id"] != first.value["scan"]["scan_id"], "frames are told apart by this name"
+
+
+def test_a_command_on_which_the_server_died_is_known_as_begun(tmp_path: Path) -> None:
+    with served(tmp_path) as bench:
+
+        def die(*arguments: object, **more: object) -> None:
+            raise SystemExit("killed")
+
+        bench.driver.ask = die  # type: ignore[method-assign]
+        with pytest.raises(SystemExit):
+            bench.ask("acquire", request_id="same", plan=POINT)
+    with served(tmp_path) as bench:
+        again = bench.ask("acquire", request_id="same", plan=POINT)
+        assert (again.status, again.error) == ("failed", "Interrupted")
+        assert bench.driver.asked == []
+
+
+def test_a_full_disk_refuses_a_command_before_it_is_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.ask("lease")
+
+    def full(request_id: str) -> None:
+        raise StorageFailed("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.answers, "begin", full)
+        reply = bench.ask("acquire", request_id="same", plan=POINT)
+        assert (reply.status, reply.error) == ("refused", "StorageFailed")
+        assert bench.driver.asked == []
+    assert bench.ask("acquire", request_id="same", plan=POINT).status == "done"
 
 
 def test_a_configuration_may_only_narrow_a_limit() -> None:

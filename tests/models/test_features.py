@@ -136,3 +136,16 @@ def test_images_that_cannot_serve_are_refused() -> None:
         patch_features(line, EVERYWHERE, size_px=5)
     with pytest.raises(FrameShapeWrong, match=r"\(2,\)"):
         patch_features(overview(IMAGE), EVERYWHERE[0], size_px=5)
+
+
+def test_with_more_pixels_than_patches_the_scores_are_those_of_a_singular_value_decomposition() -> None:
+    rng = np.random.default_rng(8)
+    image = Signal(rng.normal(size=(40, 50)), (Axis(name="y", size=40, units="m"), Axis(name="x", size=50, units="m")))
+    positions = rng.uniform(10, 30, size=(30, 2))
+    found = fit_patches(image, positions, components=4, size_px=11)
+    flat = patches(image, positions, 11).reshape(30, -1)
+    left, spread, right = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
+    expected = left[:, :4] * spread[:4] / (spread[0] / np.sqrt(29))
+    np.testing.assert_allclose(np.abs(found.scores), np.abs(expected), atol=1e-10)
+    np.testing.assert_allclose(np.abs(found.components.reshape(4, -1)), np.abs(right[:4]), atol=1e-10)
+    np.testing.assert_allclose(found.explained, (spread**2 / np.sum(spread**2))[:4])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import h5py
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from ....core.signal import Axis, Signal
 from ..facts import attribute, facts_of, part_of, text_of, told
 from ..found import Found
-from ..nsid import POSITIONS, VALID, group_of
+from ..nsid import POSITIONS, SI_OFFSET, SI_SCALE, VALID, group_of
 from ..scales import Scale, bare_scale
 
 MAIN = ("quantity", "units", "data_type")
@@ -63,8 +65,9 @@ def stored_signal(dataset: h5py.Dataset) -> Signal:
 
 
 def axes_of(dataset: h5py.Dataset) -> tuple[Axis, ...]:
-    """Return the axes of a dataset that this program has written, in SI units."""
-    return tuple(scale.axis() for scale in scales_of(dataset))
+    """Return the axes of a dataset that this program has written, in SI units, to the last digit."""
+    found = zip((scale.axis() for scale in scales_of(dataset)), dataset.dims, strict=True)
+    return tuple(axis.model_copy(update=_exact(dimension)) for axis, dimension in found)
 
 
 def scales_of(dataset: h5py.Dataset) -> tuple[Scale, ...]:
@@ -73,8 +76,9 @@ def scales_of(dataset: h5py.Dataset) -> tuple[Scale, ...]:
 
 
 def _scale(dataset: h5py.Dataset, i: int) -> Scale:
-    size, label = dataset.shape[i], _label(dataset, i)
-    found = _attached(dataset, i) or group_of(dataset).get(label)
+    dimension, size = dataset.dims[i], dataset.shape[i]
+    label = text_of(dimension.label)
+    found = dimension[0] if len(dimension) else group_of(dataset).get(label)
     if not isinstance(found, h5py.Dataset) or found.shape != (size,) or found.dtype.kind not in "iuf":
         return bare_scale(label or f"dimension_{i}", size)
     at = found[()].astype(np.float64)
@@ -92,18 +96,12 @@ def _scale(dataset: h5py.Dataset, i: int) -> Scale:
     )
 
 
-def _label(dataset: h5py.Dataset, i: int) -> str:
-    # `dataset.dims[i].label` asks HDF5's own function, which crashes on a label that a flipped bit has emptied.
-    labels = dataset.attrs.get("DIMENSION_LABELS")
-    return text_of(labels[i]) if labels is not None and len(labels) > i else ""
-
-
-def _attached(dataset: h5py.Dataset, i: int) -> object:
-    """Return the dimension scale that is attached to a dimension, None if there is none."""
-    scales = dataset.attrs.get("DIMENSION_LIST")
-    if scales is None or len(scales) <= i or not len(scales[i]):
-        return None
-    return dataset.file[scales[i][0]]
+def _exact(dimension: Any) -> dict[str, object]:
+    """Return offset and step of an axis of ours as they were, not as customary units have rounded them."""
+    kept = dimension[0].attrs if len(dimension) else {}
+    if SI_OFFSET not in kept or SI_SCALE not in kept:
+        return {}
+    return {"offset": float(kept[SI_OFFSET]), "scale": float(kept[SI_SCALE]), "values": ()}
 
 
 def _valid(group: h5py.Group) -> NDArray[np.bool_] | None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import resource
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import apsw
 import pytest
 
 from beamloop.core import StorageFailed
+from beamloop.core.storage import sqlite_file
 from beamloop.edge_client.record.events import Event, Framed, Noted
 from beamloop.edge_client.record.journal import Journal, read
 
@@ -135,6 +139,40 @@ def test_a_file_that_may_not_grow_is_told_and_then_continued(file: Path) -> None
                     journal.write(noted(1))
         journal.write(noted(1))
     assert [entry.event for entry in read(file)] == [noted(0), framed(0), noted(1)]
+
+
+class Interrupting:
+    """A connection on which Ctrl-C falls right behind one of its calls."""
+
+    def __init__(self, file: Path, calls: Iterator[int]) -> None:
+        self._rows, self._calls = sqlite_file(file), calls
+
+    def __getattr__(self, name: str) -> object:
+        there = getattr(self._rows, name)
+        if name not in ("execute", "executemany"):
+            return there
+
+        def call(*words: object) -> object:
+            done = there(*words)
+            if next(self._calls) == 0:
+                raise KeyboardInterrupt
+            return done
+
+        return call
+
+
+@pytest.mark.parametrize("call", [1, 2, 3], ids=["begin", "insert", "commit"])
+def test_an_interrupt_within_a_commit_neither_loses_nor_doubles_it(file: Path, call: int) -> None:
+    calls = itertools.repeat(-1)
+    with Journal(file, connect=lambda file: cast(sqlite3.Connection, Interrupting(file, calls))) as journal:
+        journal.write(noted(0))
+        journal.note(framed(0))
+        journal._rows._calls = itertools.count(1 - call)  # type: ignore[union-attr]
+        with pytest.raises(KeyboardInterrupt):
+            journal.write(noted(1))
+        journal.write(noted(1))
+        journal.write(noted(2))
+    assert events(file.parent) == [noted(0), framed(0), noted(1), noted(2)]
 
 
 def test_a_journal_that_was_moved_away_is_told_and_one_put_back_is_continued(file: Path) -> None:
