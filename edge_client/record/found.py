@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core import Pool, Signal
+from ...streaming.files.facts import text_of
 from ...streaming.files.nsid import MEASUREMENT, POSITIONS, VALID, group_of
-from ...streaming.files.readers.facts import text_of
 from ...streaming.files.readers.nsid import scales_of
 from .story import Story
 

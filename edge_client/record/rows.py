@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from ...core import Axis, RecordingUnreadable, Scan
 from ...streaming.files.compression import chunk_of_frames, filters
-from ...streaming.files.facts import axes_of, facts_of, part_of
+from ...streaming.files.facts import facts_of, part_of
 from ...streaming.files.nsid import MEASUREMENT, POSITIONS, VALID, create_main, group_of
+from ...streaming.files.readers.nsid import axes_of
 from .damage import reading
 
 NAME, CHANNEL = "measured", "Channel_001"

@@ -11,8 +11,9 @@ import numpy as np
 from ... import __version__
 from ...core import Measurement, RecordingUnreadable, Signal
 from ...streaming.files import write_signal
-from ...streaming.files.facts import part_of, parts_of, stored_signal
+from ...streaming.files.facts import part_of, parts_of
 from ...streaming.files.nsid import MEASUREMENT
+from ...streaming.files.readers.nsid import stored_signal
 from .damage import reading
 from .disk import FORMAT
 from .journal import Entry

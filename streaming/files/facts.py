@@ -1,48 +1,29 @@
-"""What a file tells beside its numbers: nested metadata, and a small dataset whole with its axes."""
+"""What a file tells beside its numbers, as plain Python values: attributes and nested metadata."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import reduce
 from typing import Any
 
 import h5py
 import numpy as np
 
-from ...core.signal import Axis, Signal
-from .nsid import GENERIC, LONG, SI_OFFSET, SI_SCALE, VALID, group_of
-from .readers.facts import text_of
-from .readers.nsid import scales_of
+from .nsid import GENERIC, LONG
 
 
-def stored_signal(dataset: h5py.Dataset) -> Signal:
-    """Return a main dataset whole, with axes in SI units and its metadata.
-
-    Raises
-    ------
-    OSError
-        If the file is damaged there.
-    """
-    group = group_of(dataset)
-    axes = axes_of(dataset)
-    mask = part_of(group, VALID)
-    valid = mask[()].astype(np.bool_) if isinstance(mask, h5py.Dataset) else None
-    quantity, units = (told(text_of(dataset.attrs.get(key, ""))) for key in ("quantity", "units"))
-    return Signal(dataset[()], axes, quantity, units, valid, facts_of(group))
+def text_of(value: object) -> str:
+    """Return an HDF5 attribute or small dataset as text; a list of one counts as its element."""
+    if isinstance(value, h5py.Dataset):
+        value = value[()]
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def axes_of(dataset: h5py.Dataset) -> tuple[Axis, ...]:
-    """Return the axes of a dataset that this program has written, in SI units, to the last digit."""
-    found = zip((scale.axis() for scale in scales_of(dataset)), dataset.dims, strict=True)
-    return tuple(
-        axis.model_copy(update=_exact(dimension) | {"quantity": told(axis.quantity)}) for axis, dimension in found
-    )
-
-
-def _exact(dimension: Any) -> dict[str, object]:
-    kept = dimension[0].attrs if len(dimension) else {}
-    if SI_OFFSET not in kept or SI_SCALE not in kept:
-        return {}
-    return {"offset": float(kept[SI_OFFSET]), "scale": float(kept[SI_SCALE]), "values": ()}
+def attribute(item: h5py.Group | h5py.Dataset, name: str) -> str:
+    """Return an attribute as text, empty if there is none."""
+    return text_of(item.attrs[name]) if name in item.attrs else ""
 
 
 def told(text: str) -> str:
@@ -52,7 +33,7 @@ def told(text: str) -> str:
 
 def facts_of(group: h5py.Group, tree: str = "metadata") -> dict[str, Any]:
     """Return the nested facts in one tree of a dataset's group, long lists included."""
-    facts = _tree(part_of(group, tree))
+    facts = tree_of(part_of(group, tree))
     long = part_of(group, f"{LONG}/{tree}")
     if isinstance(long, h5py.Group):
 
@@ -93,15 +74,28 @@ def parts_of(group: h5py.Group) -> dict[str, h5py.Group | h5py.Dataset]:
     return {name: part for name, part in found.items() if part is not None}
 
 
-def plain(value: object) -> object:
-    """Return what h5py read as Python's own numbers, lists and text."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return value.item() if isinstance(value, np.generic) else value
+def tree_of(group: object) -> dict[str, Any]:
+    """Return the attributes of a group and of those below it, nested; nothing of what is no group.
 
-
-def _tree(group: object) -> dict[str, Any]:
+    Raises
+    ------
+    KeyError
+        If something there cannot be opened.
+    """
     if not isinstance(group, h5py.Group):
         return {}
     facts: dict[str, Any] = {key: plain(value) for key, value in group.attrs.items()}
-    return facts | {key: _tree(item) for key, item in parts_of(group).items() if isinstance(item, h5py.Group)}
+    return facts | {key: tree_of(item) for key, item in parts_of(group).items() if isinstance(item, h5py.Group)}
+
+
+def plain(value: Any) -> Any:
+    """Return numpy's numbers and arrays, and what is nested in mappings, as Python's own types."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value.item() if isinstance(value, np.generic) else value

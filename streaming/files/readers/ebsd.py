@@ -16,9 +16,9 @@ import h5py
 import numpy as np
 
 from ....core.errors import RecordingUnreadable
+from ..facts import text_of
 from ..found import Found
 from ..scales import Scale, bare_scale, even_scale
-from .facts import text_of
 from .unrolled import Unrolled
 
 _ANG_COLUMNS = ("phi1", "Phi", "phi2", "x", "y", "image quality", "confidence index", "phase")

@@ -13,9 +13,9 @@ from __future__ import annotations
 import h5py
 import numpy as np
 
+from ..facts import attribute, tree_of
 from ..found import Found, Numbers
 from ..scales import Scale, bare_scale
-from .facts import attribute, tree
 from .unrolled import WithoutAxes
 
 _ARRAYS = ("1", "array")
@@ -37,7 +37,7 @@ def emd(file: h5py.File) -> list[Found]:
             groups.append(item)
 
     file.visititems(keep)
-    facts = {key: tree(file[key]) for key in ("microscope", "sample", "stage", "user") if key in file}
+    facts = {key: tree_of(file[key]) for key in ("microscope", "sample", "stage", "user") if key in file}
     return [_found(group, data, facts) for group in groups if (data := _data(group)) is not None]
 
 

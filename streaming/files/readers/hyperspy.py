@@ -10,8 +10,8 @@ from typing import Any
 
 import h5py
 
+from ..facts import plain, tree_of
 from ..found import Found
-from .facts import plain, tree
 from .terms import in_terms
 
 
@@ -26,7 +26,7 @@ def _signals(experiments: h5py.Group) -> Iterator[Found]:
         data = group.get("data") if isinstance(group, h5py.Group) else None
         if isinstance(data, h5py.Dataset) and data.ndim and data.size:
             axes = [_axis(group, i, size) for i, size in enumerate(data.shape)]
-            yield in_terms(str(data.name), data, axes, tree(group.get("metadata")), name.strip("_"))
+            yield in_terms(str(data.name), data, axes, tree_of(group.get("metadata")), name.strip("_"))
 
 
 def _axis(group: h5py.Group, i: int, size: int) -> dict[str, Any]:

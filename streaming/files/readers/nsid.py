@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import reduce
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ....core.signal import Axis, Signal
+from ..facts import attribute, facts_of, part_of, text_of, told
 from ..found import Found
-from ..nsid import LONG, POSITIONS, VALID, group_of
+from ..nsid import POSITIONS, SI_OFFSET, SI_SCALE, VALID, group_of
 from ..scales import Scale, bare_scale
-from .facts import attribute, plain, text_of, tree
 
 MAIN = ("quantity", "units", "data_type")
 """Attributes by which a main dataset is known."""
@@ -42,13 +41,33 @@ def _found(dataset: h5py.Dataset) -> Found:
         path=text_of(dataset.name),
         data=dataset,
         scales=scales_of(dataset),
-        quantity=attribute(dataset, "quantity"),
-        units=attribute(dataset, "units"),
+        quantity=told(attribute(dataset, "quantity")),
+        units=told(attribute(dataset, "units")),
         detector=attribute(dataset, "detector"),
-        metadata=_facts(group),
+        metadata=facts_of(group),
         valid=_valid(group),
         positions=_positions(group),
     )
+
+
+def stored_signal(dataset: h5py.Dataset) -> Signal:
+    """Return a main dataset whole, with axes in SI units and its metadata.
+
+    Raises
+    ------
+    OSError
+        If the file is damaged there.
+    """
+    group = group_of(dataset)
+    axes = axes_of(dataset)
+    quantity, units = (told(attribute(dataset, key)) for key in ("quantity", "units"))
+    return Signal(dataset[()], axes, quantity, units, _valid(group), facts_of(group))
+
+
+def axes_of(dataset: h5py.Dataset) -> tuple[Axis, ...]:
+    """Return the axes of a dataset that this program has written, in SI units, to the last digit."""
+    found = zip((scale.axis() for scale in scales_of(dataset)), dataset.dims, strict=True)
+    return tuple(axis.model_copy(update=_exact(dimension)) for axis, dimension in found)
 
 
 def scales_of(dataset: h5py.Dataset) -> tuple[Scale, ...]:
@@ -69,35 +88,28 @@ def _scale(dataset: h5py.Dataset, i: int) -> Scale:
     step = found.attrs.get("step")
     return Scale(
         label or str(found.name).rsplit("/", 1)[-1],
-        attribute(found, "quantity"),
-        attribute(found, "units"),
+        told(attribute(found, "quantity")),
+        told(attribute(found, "units")),
         attribute(found, "dimension_type").rsplit(".", 1)[-1].upper(),
         at,
         None if step is None else float(step),
     )
 
 
+def _exact(dimension: Any) -> dict[str, object]:
+    """Return offset and step of an axis of ours as they were, not as customary units have rounded them."""
+    kept = dimension[0].attrs if len(dimension) else {}
+    if SI_OFFSET not in kept or SI_SCALE not in kept:
+        return {}
+    return {"offset": float(kept[SI_OFFSET]), "scale": float(kept[SI_SCALE]), "values": ()}
+
+
 def _valid(group: h5py.Group) -> NDArray[np.bool_] | None:
-    found = group.get(VALID)
+    found = part_of(group, VALID)
     return found[()].astype(np.bool_) if isinstance(found, h5py.Dataset) else None
 
 
 def _positions(group: h5py.Group) -> NDArray[np.float64] | None:
-    found = group.get(POSITIONS)
+    found = part_of(group, POSITIONS)
     # Written in nm.
     return found[()] * 1e-9 if isinstance(found, h5py.Dataset) else None
-
-
-def _facts(group: h5py.Group) -> Mapping[str, Any]:
-    """Return what the metadata beside a dataset tell, long lists included."""
-    facts = tree(group.get("metadata"))
-    long = group.get(f"{LONG}/metadata")
-    if isinstance(long, h5py.Group):
-
-        def put(path: str, item: h5py.Group | h5py.Dataset) -> None:
-            if isinstance(item, h5py.Dataset):
-                *branches, key = path.split("/")
-                reduce(lambda branch, name: branch.setdefault(name, {}), branches, facts)[key] = plain(item[()])
-
-        long.visititems(put)
-    return facts

@@ -16,9 +16,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ..facts import attribute, text_of, tree_of
 from ..found import Found
 from ..scales import Scale, bare_scale
-from .facts import attribute, text_of, tree
 from .unrolled import Unrolled
 
 _TABLES = ("Position_Indices", "Position_Values", "Spectroscopic_Indices", "Spectroscopic_Values")
@@ -48,7 +48,7 @@ def _found(dataset: h5py.Dataset) -> Found:
     index, value, step, at = (cast(h5py.Dataset, dataset.file[dataset.attrs[name]]) for name in _TABLES)
     positions = _table(index, value, index[()], value[()], "SPATIAL")
     spectrum = _table(step, at, step[()].T, at[()].T, "SPECTRAL")
-    facts = tree(dataset.parent) | tree(dataset.parent.parent)
+    facts = tree_of(dataset.parent) | tree_of(dataset.parent.parent)
     known = {
         "path": str(dataset.name),
         "quantity": attribute(dataset, "quantity"),

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....core.errors import NotInstalled, RecordingUnreadable
+from ..facts import plain
 from ..found import Found, Numbers
-from .facts import plain
 from .terms import in_terms, title_in
 
 LAZY_BYTES = 1 << 28
