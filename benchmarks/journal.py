@@ -20,6 +20,8 @@ import h5py
 import numpy as np
 from figure import Figure, announce, options
 
+from beamloop.active_learning.loop import Loop
+from beamloop.active_learning.policy import random
 from beamloop.core import InstrumentInfo, InstrumentState, Measurement, Pool, Prediction, Region, Signal, Suggestion
 from beamloop.edge_client.experiment import Experiment
 from beamloop.edge_client.record.events import (
@@ -38,6 +40,8 @@ from beamloop.edge_client.record.journal import Durability, Journal, read
 from beamloop.edge_client.record.run_tables import write_tables
 from beamloop.edge_client.record.story import Seen, story_of
 from beamloop.edge_client.reporting.report import report
+from beamloop.edge_client.resuming import unfinished
+from beamloop.edge_client.retelling import Script, retell, suggestions
 
 EVENTS = 100_000
 SECONDS = 5.0
@@ -71,7 +75,7 @@ def beginning() -> Iterator[Event]:
 
 def step(number: int) -> Iterator[Event]:
     """Give the events of one step."""
-    name, position = f"m{number:06d}", (number * 1e-12, number * 2e-12)
+    name, position = f"m{number:04d}", (number * 1e-12, number * 2e-12)
     suggestion = Suggestion(
         candidate=number, position=position, why="largest log expected improvement", score=0.1, mean=1.25, std=0.5
     )
@@ -151,6 +155,16 @@ def reopened(file: Path) -> None:
         journal.write(next(step(0)))
 
 
+def resumed(folder: Path) -> None:
+    """Do all that resuming does before anything is measured: read, open, and tell the loop where it stood."""
+    run = unfinished(folder)
+    with Journal.reopened(folder / "journal.sqlite"):
+        pool = Pool(np.zeros((SHAPE[0] * SHAPE[1], 2)))
+        loop = Loop(Script(random(pool, 0), suggestions(run.past)), run.experiment.stop, ahead=0)
+        retell(loop, run.past)
+    assert loop.progress.points > 0
+
+
 def tabled(folder: Path, file: Path) -> Callable[[], None]:
     """Return what writes `/run` of this journal into a new file."""
     entries = read(file)
@@ -201,6 +215,7 @@ def main() -> None:
             "tables": tabled(folder, file),
             "report": lambda: report(story_of(entries), seen()),
             "reopen": lambda: reopened(file),
+            "resume": lambda: resumed(folder),
         }
         for use, action in uses.items():
             taken = seconds(action, times)

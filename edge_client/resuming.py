@@ -131,15 +131,16 @@ def resume_run(
         make_ready(instrument, arm)
         told.began(folder.path)
         told.note(f"going on with {folder.path} on {instrument.info.name} at {instrument.address}")
-        instrument.settled(_settled(run.past))
+        # Somebody may have gone on with it since it was read.
+        past = list(run.past) if journal.count == len(run.past) else read(folder.journal)
+        instrument.settled(_settled(past))
         file = stack.enter_context(_reopened(run, len(prepared.pool)))
         resumed = Resumed(instrument=where, started=today().isoformat(timespec="seconds"), versions=versions())
-        news: tuple[Event, ...] = (
-            described(instrument), Leased(client=instrument.client, purpose=f"resume {experiment.name}"), resumed,
-        )  # fmt: skip
+        leased = Leased(client=instrument.client, purpose=f"resume {experiment.name}")
+        news: tuple[Event, ...] = (described(instrument), leased, resumed)
         for event in news:
-            journal.write(event)
-        past = tuple(read(folder.journal))
+            time_s = journal.write(event)
+            past.append(Entry(journal.count, time_s, event))
         return pass_through(Scene(instrument, prepared, folder, journal, file, told, clock, past))
 
 

@@ -126,6 +126,11 @@ class Journal(Closing):
                 raise
         return journal
 
+    @property
+    def count(self) -> int:
+        """Events committed, those of earlier processes included."""
+        return self._last.seq
+
     def write(self, event: Event) -> float:
         """Commit one event, with all that was noted before it; return the time it carries.
 
