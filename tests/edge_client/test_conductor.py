@@ -26,23 +26,41 @@ from beamloop.core import (
     InstrumentUnreachable,
     LeaseHeld,
     LimitRefused,
+    Measurement,
     NotArmed,
     NotRecorded,
     PointScan,
     Scan,
     ScanEnd,
+    StorageFailed,
+    Suggestion,
+    errors,
 )
 from beamloop.edge_client.conductor import Conductor, Inbox, StopWished
 from beamloop.edge_client.experiment import Experiment
 from beamloop.edge_client.measuring import Measuring
 from beamloop.edge_client.preparation import Preparation, prepare
 from beamloop.edge_client.progress import Silence
-from beamloop.edge_client.record.events import Arrived, Commanded, Declined, Ended, Intervened
+from beamloop.edge_client.record.events import Arrived, Commanded, Declined, Ended, Interrupted, Intervened
 from beamloop.edge_client.record.journal import Journal, read
+from beamloop.edge_client.record.keeping import Keeping, KeptJournal
 from beamloop.edge_client.record.run_file import RunFile
 from beamloop.edge_client.thinking import Thinking
 from beamloop.streaming.incoming import Arrivals, IncomingScan
 from beamloop.streaming.wire import Batch, End
+
+
+class Listening(Silence):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.values: list[float] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def arrived(self, suggestion: Suggestion, measurement: Measurement) -> None:
+        self.values.append(measurement.value)
+
 
 Script = Callable[[int], BeamloopError | ScanEnd | None]
 
@@ -225,13 +243,69 @@ def test_a_halted_instrument_is_asked_nothing_more(
 
 
 def test_a_scan_stopped_half_way_ends_the_run_and_is_discarded(conduct: Conduct, info: InstrumentInfo) -> None:
-    stopped = ScanEnd(scan_id="s3", status="stopped", n_frames=0, reason="the guard called a halt")
+    stopped = ScanEnd(
+        scan_id="s3", status="stopped", n_frames=0, reason="the guard called a halt", electrons=4.0, duration_s=0.006
+    )
     instrument = ScriptedInstrument(info, lambda number: stopped if number == 3 else None)
     ended, events, _ = conduct(instrument)
     assert ended.outcome == "stopped"
     assert "the guard called a halt" in ended.reason
     assert instrument.log[-1] == "discarded"
     assert len(kinds(events, Arrived)) == 3
+    (cut,) = kinds(events, Interrupted)
+    told = (cut.measurement_id, cut.electrons, cut.duration_s, cut.estimated)
+    assert told == ("m0003", 4.0, 0.006, False), "its end told what it cost"
+    assert [type(e).__name__ for e in events[-3:]] == ["Interrupted", "Intervened", "Ended"]
+
+
+def test_what_the_instrument_does_not_know_any_more_is_charged_in_full_and_repeated(
+    conduct: Conduct, info: InstrumentInfo
+) -> None:
+    unknown = errors.Interrupted("request me/m0004 was begun, and the server died on it")
+    ended, events, _ = conduct(ScriptedInstrument(info, lambda number: unknown if number == 4 else None))
+    assert ended.outcome == "finished"
+    (cut,) = kinds(events, Interrupted)
+    assert (cut.measurement_id, cut.electrons, cut.estimated) == ("m0004", 10.0, True)
+    names = [a.measurement.measurement_id for a in kinds(events, Arrived)]
+    assert "m0004" not in names
+    assert "m0004-2" in names
+    assert len(names) == 12
+    again = {c.measurement_id: c.suggestion for c in kinds(events, Commanded)}
+    assert again["m0004-2"] == again["m0004"]
+
+
+def test_a_full_disk_pauses_the_run_and_nothing_is_lost(
+    prepared: Preparation, journal: Journal, info: InstrumentInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals, told = {"frames": 3, "journal": 2}, Listening()
+
+    def full(name: str, action: Callable) -> Callable:
+        def refuse(*arguments: object, **more: object) -> object:
+            if refusals[name] and len(told.values) == 4:
+                refusals[name] -= 1
+                raise StorageFailed(f"no space for the {name}")
+            return action(*arguments, **more)
+
+        return refuse
+
+    with closing(RunFile(tmp_path / "run.h5", capacity=12)) as file:
+        keeping, box = Keeping(told.note, pause_s=0.001), Inbox()
+        monkeypatch.setattr(file, "add", full("frames", file.add))
+        monkeypatch.setattr(journal, "write", full("journal", journal.write))
+        thinking = Thinking(grid(prepared.pool, 0), time.perf_counter)
+        loop = Loop(thinking, prepared.experiment.stop, 1)
+        kept = KeptJournal(journal, keeping)
+        conductor = Conductor(loop, thinking, kept, box, told, "me", time.perf_counter)
+        worker = Measuring(ScriptedInstrument(info), prepared, file, box.put, time.perf_counter, keeping)
+        ended = conductor.conduct(worker)
+        assert len(file.rows()) == 12
+    assert ended.outcome == "finished"
+    assert refusals == {"frames": 0, "journal": 0}
+    for name in ("frames", "journal"):
+        assert [note for note in told.notes if f"no space for the {name}" in note], "a person is told once"
+    assert sum("the disk is back" in note for note in told.notes) == 2
+    events = [entry.event for entry in read(tmp_path / "journal.sqlite")]
+    assert [a.measurement.value for a in kinds(events, Arrived)] == [40.0 * (n + 1) for n in range(12)]
 
 
 def test_a_silent_driver_is_a_fault_and_no_wish(conduct: Conduct, info: InstrumentInfo) -> None:
