@@ -22,7 +22,17 @@ from figure import Figure, announce, options
 
 from beamloop.active_learning.loop import Loop
 from beamloop.active_learning.policy import random
-from beamloop.core import InstrumentInfo, InstrumentState, Measurement, Pool, Prediction, Region, Signal, Suggestion
+from beamloop.core import (
+    DetectorInfo,
+    InstrumentInfo,
+    InstrumentState,
+    Measurement,
+    Pool,
+    Prediction,
+    Region,
+    Signal,
+    Suggestion,
+)
 from beamloop.edge_client.experiment import Experiment
 from beamloop.edge_client.record.events import (
     Arrived,
@@ -63,7 +73,9 @@ EXPERIMENT = {
 def beginning() -> Iterator[Event]:
     """Give what comes before the first step."""
     experiment, plugin = Experiment.model_validate(EXPERIMENT), Plugin(name="x", entry="here:it", version="0")
-    info = InstrumentInfo(name="stem", source="simulator", field=FIELD, parameters=(), detectors=())
+    info = InstrumentInfo(
+        name="stem", source="simulator", field=FIELD, parameters=(), detectors=(DetectorInfo(name="eels"),)
+    )
     yield Opened(
         run="long", experiment="", settings=experiment.model_dump(mode="json"), instrument="simulator", seed=0,
         started="2026-01-01T12:00:00+00:00", durability="process", versions={"beamloop": "0"},

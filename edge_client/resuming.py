@@ -177,9 +177,20 @@ def _reopened(run: Unfinished, capacity: int) -> RunFile:
             f"new run: without it this one can be reported (`beamloop show {folder.path}`) and not go on"
         )
     try:
-        return RunFile.reopened(folder.run_file, capacity, swmr, durable)
+        file = RunFile.reopened(folder.run_file, capacity, swmr, durable)
     except RecordingUnreadable as error:
         raise RecordingUnreadable(f"{error}; try `beamloop recover {folder.path}` first") from None
+    if _has_overview(run.past) and file.overview() is None:
+        file.close()
+        raise RecordingUnreadable(
+            f"{folder.run_file} has lost the overview that the journal tells of, on which decisions rest; the run can "
+            f"be reported (`beamloop show {folder.path}`) and not go on: begin a new one"
+        )
+    return file
+
+
+def _has_overview(past: Sequence[Entry]) -> bool:
+    return any(isinstance(e.event, Acquired) and e.event.name == "overview" for e in past)
 
 
 def _last(past: Sequence[Entry], *kinds: type[Kind]) -> Kind | None:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ...core import UnknownName
 from ..record.glance import Glance, runs_below
 
 _COLOURS = {"running": "cyan", "finished": "", "stopped": "yellow", "interrupted": "yellow"}
@@ -27,6 +28,8 @@ def list_runs(
 
     Example: beamloop list /data/2026/runs --json
     """
+    if not parent.is_dir():
+        raise UnknownName(f"no folder {parent}; name a folder that holds runs")
     runs = runs_below(parent)
     if as_json:
         for run in runs:
@@ -40,9 +43,14 @@ def list_runs(
         justify = "right" if column in ("measured", "best") else "left"
         table.add_column(column, justify=justify, no_wrap=True, min_width=max(len(_CELLS[column](run)) for run in runs))
     table.add_column("", no_wrap=True)
+    console = Console()
+    # Cut here, since a table would take the room for a long reason from every other column.
+    room = max(0, console.width - sum(2 + max(len(cell(run)) for run in runs) for cell in _CELLS.values()) - 8)
     for run in runs:
-        table.add_row(*(cell(run) for cell in _CELLS.values()), _hint(run), style=_COLOURS.get(run.state, "red"))
-    Console().print(table)
+        hint = _hint(run)
+        cut = hint if len(hint) <= room else f"{hint[: max(0, room - 1)]}…"
+        table.add_row(*(cell(run) for cell in _CELLS.values()), cut, style=_COLOURS.get(run.state, "red"))
+    console.print(table)
 
 
 _CELLS: dict[str, Callable[[Glance], str]] = {

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from ...core import OutputExists
+from ...core import OutputExists, StorageFailed
 from ...streaming.files import Recording, open_recording
 from ..reporting.recording_figure import positions_to_read, recording_figure
 from ..reporting.recording_text import recording_facts, recording_lines
@@ -61,4 +61,7 @@ def _draw(recording: Recording, plot: Path) -> None:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading", total=positions_to_read(recording))
         figure = recording_figure(recording, lambda n: bar.advance(task, n))
-    figure.savefig(plot, dpi=DOTS_PER_INCH)
+    try:
+        figure.savefig(plot, dpi=DOTS_PER_INCH)
+    except (OSError, ValueError) as error:
+        raise StorageFailed(f"{plot} cannot be written: {error}; choose another place or ending with --plot") from None

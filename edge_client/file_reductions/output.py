@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -119,7 +120,9 @@ def write_results(
     except OSError as error:
         raise StorageFailed(f"{output} cannot be written: {error}; choose another place with -o") from None
     finally:
-        beside.unlink(missing_ok=True)
+        # Where nothing can be written nothing was left.
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def _facts(recorded: RecordedDetector, told: Mapping[str, str | int]) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,9 @@ def save(figure: Figure, path: Path) -> None:
     except OSError as error:
         raise StorageFailed(f"{path} cannot be written: {error}; choose another place with --plot") from None
     finally:
-        beside.unlink(missing_ok=True)
+        # Where nothing can be written nothing was left.
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def _wide(signal: Signal) -> tuple[Axis, ...]:

@@ -129,7 +129,10 @@ def _check(file: Path, found: int, rows: Sequence[Row], mark: Mark | None) -> No
         if row[0] != number:
             raise RecordingUnreadable(f"{file}: event {number} is missing, the next one is {row[0]}")
         if row[5] != _checksum(row, before if found > 1 else 0):
-            raise RecordingUnreadable(f"{file}: event {number} ({row[2]}) fails its checksum; the file was damaged")
+            raise RecordingUnreadable(
+                f"{file}: event {number} ({row[2]}) fails its checksum; the file was damaged. "
+                "Put a copy of it back; a run file that was closed holds the events as well, under /run/events"
+            )
         before = row[5]
     if mark is not None and mark.seq > 0 and (mark.seq > len(rows) or rows[mark.seq - 1][5] != mark.checksum):
         raise RecordingUnreadable(

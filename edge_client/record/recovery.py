@@ -18,7 +18,7 @@ from pathlib import Path
 
 import h5py
 
-from ...core import OutputExists, RecordingUnreadable, UnknownName
+from ...core import OutputExists, RecordingUnreadable, Scan, UnknownName
 from ...streaming.files.facts import part_of
 from . import disk
 from .damage import reading
@@ -26,7 +26,7 @@ from .events import Arrived, Ended
 from .journal import Entry, read
 from .journal_mark import writing_process
 from .rescue import Rescued, rescued
-from .rows import write_finished
+from .rows import NAME, StoredRows, index_of, write_finished
 from .run_contents import with_values, write_contents
 from .run_folder import RunFolder
 from .story import Story, story_of
@@ -153,9 +153,12 @@ def _is_whole(saved: Rescued, journal: _Journal) -> bool:
         return False
     if saved.rows is not None and (saved.rows.growing or len(saved.kept) < saved.rows.count):
         return False
-    with reading(str(saved.file.filename)):
-        seq = part_of(saved.file, "run/events/seq")
-        return bool(journal.problem) or (isinstance(seq, h5py.Dataset) and len(seq) == len(journal.entries))
+    try:
+        with reading(str(saved.file.filename)):
+            seq = part_of(saved.file, "run/events/seq")
+            return bool(journal.problem) or (isinstance(seq, h5py.Dataset) and len(seq) == len(journal.entries))
+    except RecordingUnreadable:
+        return False
 
 
 def _write(path: Path, saved: Rescued, journal: _Journal) -> None:
@@ -166,9 +169,32 @@ def _write(path: Path, saved: Rescued, journal: _Journal) -> None:
     with disk.replaced(path, "recovered") as new:
         write_contents(new.file, contents)
         if saved.rows is not None and saved.kept:
-            write_finished(new.file, saved.rows, saved.kept, new.check)
+            write_finished(new.file, saved.rows, saved.kept, new.check, _header(saved.rows, journal))
         if journal.problem and saved.file is not None and "run" in saved.file:
             saved.file.copy("run", new.file)
+
+
+def _header(rows: StoredRows, journal: _Journal) -> Scan | None:
+    """Return the header that the journal tells, if that of the file is damaged; None if the file's own will do.
+
+    Raises
+    ------
+    RecordingUnreadable
+        If neither can be read.
+    """
+    try:
+        rows.header()
+    except RecordingUnreadable:
+        if journal.story is None:
+            raise
+        experiment = journal.story.experiment
+        detector = journal.story.described.info.detector(experiment.measure.detector)
+        return Scan(
+            scan_id=NAME, measurement_id=NAME, receiver="", detector=detector.name, scan_axes=(index_of(rows.count),),
+            frame_axes=detector.frame_axes, dtype=rows.main.dtype.str, dwell_s=experiment.measure.dwell_s,
+            quantity=detector.quantity, units=detector.units, simulated=journal.story.described.info.simulated,
+        )  # fmt: skip
+    return None
 
 
 def _kept_aside(path: Path) -> Path:

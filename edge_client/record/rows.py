@@ -175,15 +175,19 @@ def copy_rows(file: h5py.File, rows: StoredRows, told: Callable[[], None]) -> No
         cast(h5py.Dataset, group[column])[: rows.count] = values
 
 
-def write_finished(file: h5py.File, rows: StoredRows, kept: Sequence[int], told: Callable[[], None]) -> None:
+def write_finished(
+    file: h5py.File, rows: StoredRows, kept: Sequence[int], told: Callable[[], None], header: Scan | None = None
+) -> None:
     """Write these rows of another file, compressed and without empty ones; `told` is called after each chunk.
+
+    `header` stands for the file's own where that is damaged.
 
     Raises
     ------
     RecordingUnreadable
         If one of them is damaged.
     """
-    scan = rows.header()
+    scan = rows.header() if header is None else header
     chunk = chunk_of_frames((len(kept),), scan.frame_shape, np.dtype(scan.dtype))
     main = _created(file, scan, len(kept), filters("bitshuffle", (len(kept), *scan.frame_shape), chunk))
     positions = np.empty((len(kept), 2))

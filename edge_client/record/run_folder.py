@@ -79,15 +79,21 @@ def new_run_folder(parent: Path, name: str, started: datetime, experiment: str) 
     ------
     OutputExists
         If a folder of that name or a file in its way is there.
+    StorageFailed
+        If it cannot be written.
     """
     folder = RunFolder(parent / f"{started:%Y-%m-%d-%H%M%S}_{name}")
     try:
         folder.path.mkdir(parents=True)
+        folder.experiment.write_text(experiment, encoding="utf-8")
     except (FileExistsError, NotADirectoryError) as error:
         raise OutputExists(
             f"{folder.path} cannot be made: {error.filename} is already there; a run is never written over"
         ) from None
-    folder.experiment.write_text(experiment, encoding="utf-8")
+    except OSError as error:
+        raise StorageFailed(
+            f"{folder.path} cannot be made: {error.strerror}; make it writable, or choose another folder with -o"
+        ) from None
     return folder
 
 

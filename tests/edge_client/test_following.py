@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beamloop.core import Measurement, Suggestion
+import pytest
+
+from beamloop.core import Measurement, Suggestion, UnknownName
+from beamloop.edge_client.commands.list import list_runs
 from beamloop.edge_client.following import follow, new_entries
 from beamloop.edge_client.progress import Silence
-from beamloop.edge_client.record.events import Noted
+from beamloop.edge_client.record.events import Ended, Noted
 from beamloop.edge_client.record.glance import glance, runs_below
 from beamloop.edge_client.record.journal import Entry, Journal
 from beamloop.edge_client.record.journal_mark import writing_process
@@ -88,3 +91,19 @@ def test_a_file_that_is_no_journal_is_listed_as_unreadable(tmp_path: Path) -> No
     (tmp_path / "run" / "journal.sqlite").write_bytes(b"no journal at all, and long enough to be looked at" * 20)
     (found,) = runs_below(tmp_path)
     assert found.state == "unreadable"
+
+
+def test_a_long_reason_takes_no_column_of_the_list_away(
+    entries: list[Entry], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = Entry(99, 0.0, Ended(outcome="failed", reason="x" * 300))
+    written(tmp_path / "2026-01-01-120000_long", [*entries[:-1], failed])
+    list_runs(tmp_path)
+    told = capsys.readouterr().out
+    for cell in ("2026-01-01-120000_long", "failed", "12 of 12", "x…"):
+        assert cell in told
+
+
+def test_a_folder_that_is_not_there_is_no_empty_list(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="no folder"):
+        list_runs(tmp_path / "nowhere")

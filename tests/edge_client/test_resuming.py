@@ -190,3 +190,15 @@ def test_resuming_is_itself_in_the_journal(whole: Finished, simulator: str, tmp_
     (event,) = [event for event in events_of(folder) if isinstance(event, Resumed)]
     assert (event.instrument, event.versions["torch"]) == (simulator, torch.__version__)
     assert events_of(folder)[: len(events) - 3] == events[:-3], "what was written stays"
+
+
+def test_a_run_whose_overview_is_lost_says_so_before_anything_is_written(
+    whole: Finished, tmp_path: Path, simulator: str
+) -> None:
+    folder = cut_off(whole, tmp_path / "run", events_of(whole.folder.path)[:12])
+    (folder / "run.h5").unlink()
+    RunFile(folder / "run.h5", 12).close()
+    before = read(folder / "journal.sqlite")
+    with pytest.raises(RecordingUnreadable, match="has lost the overview"):
+        resumed(folder, simulator)
+    assert read(folder / "journal.sqlite") == before

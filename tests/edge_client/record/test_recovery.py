@@ -241,3 +241,24 @@ def test_a_file_of_a_newer_format_is_left_alone(run: Path) -> None:
     with pytest.raises(RecordingUnreadable, match="run file format 99; this version of beamloop reads up to 2"):
         recover(run)
     assert digest(run / "run.h5") == before
+
+
+def test_a_flipped_bit_anywhere_in_a_finished_file_is_noticed_and_leaves_one_that_opens(tmp_path: Path) -> None:
+    """Also in the facts that HDF5 keeps about the frames: what they say is in the journal as well."""
+    kept = Path(__file__).parent / "data" / "run_2"
+    whole, dice = (kept / "run.h5").read_bytes(), np.random.default_rng(5)
+    noticed = 0
+    for number in range(30):
+        run = Path(shutil.copytree(kept, tmp_path / f"run{number}"))
+        damaged = bytearray(whole)
+        damaged[int(dice.integers(len(damaged)))] ^= 1 << int(dice.integers(8))
+        (run / "run.h5").write_bytes(damaged)
+        done = recover(run)
+        noticed += bool(done.lost)
+        with h5py.File(run / "run.h5") as file:
+            values = [
+                channel["values/values"].shape for channel in file["Measurement_000"].values() if "values" in channel
+            ]
+            assert values == [(6,)], done
+        assert not recover(run).changed
+    assert noticed >= 25, "few bytes of a file mean nothing"
