@@ -11,10 +11,11 @@ import hdf5plugin  # noqa: F401 -- registers the decompressor of Bitshuffle with
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core import Pool, Signal
+from ...core import Pool, RecordingUnreadable, Signal
 from ...streaming.files.facts import text_of
 from ...streaming.files.nsid import MEASUREMENT, POSITIONS, VALID, group_of
 from ...streaming.files.readers.nsid import scales_of
+from .seal import check_seal
 from .story import Story
 
 MAPS = ("predicted", "uncertainty", "truth")
@@ -54,11 +55,19 @@ def found_in(run_file: Path, story: Story, pool: Pool) -> Found:
         return found
     try:
         with h5py.File(run_file, "r") as file:
+            _look_at_its_seal(file, run_file, found)
             _read(file, story, pool, found)
     except _DAMAGE as error:
         told = " ".join(str(error).split())
         found.notes.append(f"{run_file.name} could not be read to its end: HDF5 says {told}")
     return found
+
+
+def _look_at_its_seal(file: h5py.File, run_file: Path, found: Found) -> None:
+    try:
+        check_seal(file, run_file)
+    except RecordingUnreadable as error:
+        found.notes.append(f"{error}; `beamloop recover` keeps what is whole")
 
 
 def _read(file: h5py.File, story: Story, pool: Pool, found: Found) -> None:

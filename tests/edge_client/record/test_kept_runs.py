@@ -6,6 +6,7 @@ repeated what had been under way.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +60,14 @@ def test_what_was_cut_off_is_charged_and_repeated() -> None:
     assert (cut.measurement_id, "m0002-2" in names) == ("m0002", True)
     assert story.electrons == pytest.approx(7 * cut.electrons, rel=1e-6)
     assert len(story.resumptions) == 1
+
+
+def test_a_flipped_bit_that_hdf5_does_not_see_is_told_in_the_report(tmp_path: Path) -> None:
+    """A letter of a text, which HDF5 keeps without a checksum: only the seal knows."""
+    folder = RunFolder(Path(shutil.copytree(KEPT / "run_2", tmp_path / "run")))
+    raw = bytearray(folder.run_file.read_bytes())
+    place = raw.index(b"iron edge / background")
+    raw[place] ^= 1
+    folder.run_file.write_bytes(raw)
+    seen = seen_in(folder.run_file, story_of(read(folder.journal)))
+    assert any("its seal says" in note and "beamloop recover" in note for note in seen.notes), seen.notes
