@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -39,6 +41,22 @@ def tell(finished: Finished, as_json: bool) -> None:
             typer.echo(f"to go on: beamloop resume {folder.path}")
     if ended.outcome == "failed":
         raise typer.Exit(1)
+
+
+@contextmanager
+def told_how_to_go_on(run: str) -> Iterator[None]:
+    """Say after an abort how the run goes on.
+
+    Raises
+    ------
+    typer.Exit
+        With status 130, after a second Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"aborted; what was stored is kept. Go on with: beamloop resume {run}", err=True)
+        raise typer.Exit(130) from None
 
 
 def tell_detached(folder: Path, as_json: bool) -> None:

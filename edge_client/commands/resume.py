@@ -14,7 +14,7 @@ from ..instrument_at import from_anywhere, instrument_at
 from ..progress import progress
 from ..record.run_folder import find_run
 from ..resuming import resume_run, unfinished
-from .outcome import tell, tell_detached
+from .outcome import tell, tell_detached, told_how_to_go_on
 
 
 def resume(
@@ -45,7 +45,7 @@ def resume(
         words = ["resume", str(cut_off.folder.path), "--instrument", where]
         tell_detached(detached([*words, *(["--arm"] if arm else [])]), as_json)
         return
-    with ExitStack() as stack:
+    with told_how_to_go_on(str(cut_off.folder.path)), ExitStack() as stack:
         connected = stack.enter_context(instrument_at(where, cut_off.client))
         console = Console(stderr=as_json, quiet=as_json)
         onlooker = stack.enter_context(progress(cut_off.experiment, console, past=cut_off.measurements))

@@ -15,7 +15,7 @@ from ..experiment import read_experiment
 from ..instrument_at import from_anywhere, instrument_at
 from ..progress import progress
 from ..runner import RunRequest, run_experiment
-from .outcome import tell, tell_detached
+from .outcome import tell, tell_detached, told_how_to_go_on
 
 
 def run(
@@ -59,7 +59,7 @@ def run(
         tell_detached(detached([*words, *(["--arm"] if arm else [])]), as_json)
         return
     request = RunRequest(asked, text, where, output, arm)
-    with ExitStack() as stack:
+    with told_how_to_go_on(f"latest --runs {output}"), ExitStack() as stack:
         connected = stack.enter_context(instrument_at(where))
         onlooker = stack.enter_context(progress(asked, Console(stderr=as_json, quiet=as_json)))
         finished = run_experiment(request, connected, Announcing(onlooker) if announce else onlooker)
