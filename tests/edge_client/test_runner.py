@@ -270,8 +270,9 @@ def test_a_second_ctrl_c_aborts_without_waiting_and_the_journal_is_whole(tmp_pat
         for _ in range(2):
             os.kill(child.pid, signal.SIGINT)
             time.sleep(0.3)
-        child.communicate(timeout=60)
-    assert child.returncode != 0
+        told, _ = child.communicate(timeout=60)
+    assert child.returncode == 130, told
+    assert "Go on with: beamloop resume latest --runs" in told
     (journal,) = tmp_path.glob("runs/*/journal.sqlite")
     kinds = [entry.event.kind for entry in read(journal)]
     assert "arrived" not in kinds, "the measurement of 10 s was not waited for"
