@@ -277,12 +277,14 @@ def test_what_the_instrument_does_not_know_any_more_is_charged_in_full_and_repea
 def test_a_full_disk_pauses_the_run_and_nothing_is_lost(
     prepared: Preparation, journal: Journal, info: InstrumentInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusals, told = {"frames": 3, "journal": 2}, Listening()
+    told = Listening()
 
-    def full(name: str, action: Callable) -> Callable:
+    def full(name: str, action: Callable, refused: range) -> Callable:
+        """Refuse these calls, by their number."""
+        numbers = itertools.count()
+
         def refuse(*arguments: object, **more: object) -> object:
-            if refusals[name] and len(told.values) == 4:
-                refusals[name] -= 1
+            if next(numbers) in refused:
                 raise StorageFailed(f"no space for the {name}")
             return action(*arguments, **more)
 
@@ -290,8 +292,8 @@ def test_a_full_disk_pauses_the_run_and_nothing_is_lost(
 
     with closing(RunFile(tmp_path / "run.h5", capacity=12)) as file:
         keeping, box = Keeping(told.note, pause_s=0.001), Inbox()
-        monkeypatch.setattr(file, "add", full("frames", file.add))
-        monkeypatch.setattr(journal, "write", full("journal", journal.write))
+        monkeypatch.setattr(file, "add", full("frames", file.add, range(4, 7)))
+        monkeypatch.setattr(journal, "write", full("journal", journal.write, range(9, 11)))
         thinking = Thinking(grid(prepared.pool, 0), time.perf_counter)
         loop = Loop(thinking, prepared.experiment.stop, 1)
         kept = KeptJournal(journal, keeping)
@@ -300,7 +302,6 @@ def test_a_full_disk_pauses_the_run_and_nothing_is_lost(
         ended = conductor.conduct(worker)
         assert len(file.rows()) == 12
     assert ended.outcome == "finished"
-    assert refusals == {"frames": 0, "journal": 0}
     for name in ("frames", "journal"):
         assert [note for note in told.notes if f"no space for the {name}" in note], "a person is told once"
     assert sum("the disk is back" in note for note in told.notes) == 2
