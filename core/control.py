@@ -29,6 +29,8 @@ FACE = "beamloop.instrument"
 
 Verb = Literal["describe", "state", "lease", "renew", "release", "arm", "set", "acquire"]
 Rest = Literal["confirmed", "commanded", "unknown"]
+Role = Literal["observer", "operator", "engineer"]
+"""Each may also do what those before it may."""
 
 
 class Request(Frozen):

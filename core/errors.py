@@ -50,6 +50,10 @@ class LeaseHeld(BeamloopError):
     """Somebody else holds the lease on the instrument, or the caller holds none."""
 
 
+class RoleLacking(BeamloopError):
+    """The caller's key does not let them ask this."""
+
+
 class NotArmed(BeamloopError):
     """The instrument was stopped; it needs a new arming before it exposes again."""
 

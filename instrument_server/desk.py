@@ -26,20 +26,23 @@ from ..core import (
     Interrupted,
     LimitRefused,
     NotArmed,
+    Plan,
     PlanInvalid,
     ProtocolMismatch,
     Reply,
     Request,
+    RoleLacking,
     ScanEnd,
     SetParameters,
     StorageFailed,
     plan_from,
 )
-from ..core.control import PROTOCOL
+from ..core.control import PROTOCOL, Verb
 from ..core.limits import Limits
 from .answers import Answers
 from .audit import Audit
 from .lease import Lease
+from .rights import LOOPBACK, RIGHTS, Caller, require_role
 
 BEAM_LEASE_S = 1.0
 """How long the beam stays open without being renewed."""
@@ -115,9 +118,13 @@ class Desk:
         self._served: str | None = None
         self._guard_facts: Mapping[str, Any] | None = {}
         self._facts: dict[str, Any] = {}
+        self._deeds: dict[Verb, Callable[[Request], dict[str, Any]]] = {
+            "lease": self._take_lease, "renew": self._renew, "release": self._release,
+            "arm": self._arm, "set": self._set, "acquire": self._acquire,
+        }  # fmt: skip
 
-    def answer(self, request: Request) -> Reply:
-        """Do what a request asks, at most once, and return the reply; never raises BeamloopError."""
+    def answer(self, request: Request, caller: Caller = LOOPBACK) -> Reply:
+        """Do what a request of this caller asks, at most once, and return the reply; never raises BeamloopError."""
         if request.protocol != PROTOCOL:
             return _refusal(
                 ProtocolMismatch(
@@ -125,6 +132,11 @@ class Desk:
                     f"{self._version} on your side"
                 )
             )
+        try:
+            require_role(caller, request.verb)
+        except RoleLacking as lacking:
+            self._note(request, reply := _refusal(lacking))
+            return reply
         if request.verb == "describe":
             return Reply(status="done", value=self._describe())
         if request.verb == "state":
@@ -213,9 +225,12 @@ class Desk:
         if stored is not None:
             return stored
         reply = self._kept(request) if request.verb in COMMANDS else self._attempt(request)
+        self._note(request, reply)
+        return reply
+
+    def _note(self, request: Request, reply: Reply) -> None:
         facts = {"client": request.client, "verb": request.verb, "arguments": request.arguments}
         self._audit.note(reply.status, request=request.request_id, **facts, message=reply.message)
-        return reply
 
     def _kept(self, request: Request) -> Reply:
         """Carry out a command between two notes that outlive this process; a disk that takes none refuses it."""
@@ -248,50 +263,58 @@ class Desk:
             return _refusal(refusal)
 
     def _do(self, request: Request) -> dict[str, Any]:
-        now_s, client = self._clock(), request.client
-        if request.verb == "lease":
-            return self._take_lease(client, str(request.arguments.get("purpose", "")), now_s)
-        if request.verb == "renew":
-            return self._lease.renew(client, now_s).model_dump()
-        if request.verb == "release":
-            return self._release(client, now_s)
-        self._lease.require(client, now_s)
-        if request.verb == "arm":
-            return self._arm()
+        if RIGHTS[request.verb].needs_lease:
+            self._lease.require(request.client, self._clock())
+        return self._deeds[request.verb](request)
+
+    def _set(self, request: Request) -> dict[str, Any]:
+        plan = self._allowed(request)
+        if not isinstance(plan, SetParameters):
+            raise PlanInvalid(f"'set' was asked with a plan of kind {plan.kind!r}")
+        after = self._driver.ask("set", ARRIVE_S, plan=plan.model_dump())
+        self.heard(after)
+        return {"duration_s": after["duration_s"]}
+
+    def _acquire(self, request: Request) -> dict[str, Any]:
+        plan = self._allowed(request)
+        if isinstance(plan, SetParameters):
+            raise PlanInvalid(f"'acquire' was asked with a plan of kind {plan.kind!r}")
+        measurement_id = str(request.arguments.get("measurement_id", request.request_id))
+        return self._expose(plan.model_dump(), measurement_id, request.client, needs_beam=not plan.expected)
+
+    def _allowed(self, request: Request) -> Plan:
+        """Return the request's plan if the limits allow it and no scan is in its way."""
         plan = plan_from(request.arguments.get("plan"))
-        if isinstance(plan, SetParameters) != (request.verb == "set"):
-            raise PlanInvalid(f"{request.verb!r} was asked with a plan of kind {plan.kind!r}")
         self._limits.check(plan)
         if self._running is not None:
             raise LimitRefused(f"scan {self._running} is still running; wait for its end, or stop it")
-        if isinstance(plan, SetParameters):
-            after = self._driver.ask("set", ARRIVE_S, plan=plan.model_dump())
-            self.heard(after)
-            return {"duration_s": after["duration_s"]}
-        measurement_id = str(request.arguments.get("measurement_id", request.request_id))
-        return self._acquire(plan.model_dump(), measurement_id, client, needs_beam=not plan.expected)
+        return plan
 
-    def _take_lease(self, client: str, purpose: str, now_s: float) -> dict[str, Any]:
-        info = self._lease.take(client, purpose, now_s)
+    def _take_lease(self, request: Request) -> dict[str, Any]:
+        client, purpose = request.client, str(request.arguments.get("purpose", ""))
+        info = self._lease.take(client, purpose, self._clock())
         if self._served not in (None, client):
             self._driver.tell("forget", receiver=self._served)
         self._served = client
         return info.model_dump()
 
-    def _release(self, client: str, now_s: float) -> dict[str, Any]:
-        if self._lease.release(client, now_s):
+    def _renew(self, request: Request) -> dict[str, Any]:
+        return self._lease.renew(request.client, self._clock()).model_dump()
+
+    def _release(self, request: Request) -> dict[str, Any]:
+        if self._lease.release(request.client, self._clock()):
             self._hear_guard(self._guard.say("halt"))
-            self._driver.tell("forget", receiver=client)
+            self._driver.tell("forget", receiver=request.client)
         return {}
 
-    def _arm(self) -> dict[str, Any]:
+    def _arm(self, request: Request) -> dict[str, Any]:
         facts = self._guard.say("arm")
         self._hear_guard(facts)
         if facts is None:
             raise NotArmed("the guard does not answer; the instrument cannot be armed. Restart the server")
         return {}
 
-    def _acquire(self, plan: dict[str, Any], measurement_id: str, client: str, needs_beam: bool) -> dict[str, Any]:
+    def _expose(self, plan: dict[str, Any], measurement_id: str, client: str, needs_beam: bool) -> dict[str, Any]:
         number = self._begin(BEAM_LEASE_S if needs_beam else 0.0)
         self._scans += 1
         self._running = f"{self._session}-{self._scans:06d}"

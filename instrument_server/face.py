@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from ..core import PlanInvalid, Reply, Request
 from ..core.control import FACE
+from .rights import LOOPBACK, Caller
 
 MOST_BYTES = 4 * 2**20
 """Largest message; a list of `core.plan.MOST_POINTS` points fits."""
@@ -29,10 +30,10 @@ class Face:
     Parameters
     ----------
     answer
-        Answers one request; called from many threads.
+        Answers one request of a caller; called from many threads.
     """
 
-    def __init__(self, answer: Callable[[Request], Reply]) -> None:
+    def __init__(self, answer: Callable[[Request, Caller], Reply]) -> None:
         self._answer = answer
 
     def call(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,11 +43,11 @@ class Face:
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             return Reply(status="refused", error=PlanInvalid.__name__, message=f"not a request: {wrong}").model_dump()
-        return self._answer(asked).model_dump()
+        return self._answer(asked, LOOPBACK).model_dump()
 
 
 @contextmanager
-def shown(answer: Callable[[Request], Reply], port: int) -> Iterator[None]:
+def shown(answer: Callable[[Request, Caller], Reply], port: int) -> Iterator[None]:
     """Answer clients on a control port of 127.0.0.1 until the context is left."""
     _speak_msgpack_only()
     with Pyro5.api.Daemon(host="127.0.0.1", port=port) as daemon:
