@@ -58,12 +58,20 @@ class NotArmed(BeamloopError):
     """The instrument was stopped; it needs a new arming before it exposes again."""
 
 
+class ProofFailed(BeamloopError):
+    """The chain that stops the instrument failed its proof, or was not proved lately; nothing is exposed."""
+
+
 class Interrupted(BeamloopError):
     """A command was begun and its outcome is not known: the server or driver died on it."""
 
 
 class BeamBlanked(BeamloopError):
     """The beam was blanked while an acquisition needed it."""
+
+
+class MotionHalted(BeamloopError):
+    """A move was stopped before it arrived; the instrument's parameters tell where it is."""
 
 
 class NotRecorded(BeamloopError):
