@@ -30,6 +30,7 @@ from ..core.plan import Acquisition, GridScan, Region
 from ..core.protocols import Blanker, Instrument
 from ..core.settings import checked
 from ..core.signal import Axis
+from ..core.timing import Timing
 from ..streaming.files import RecordedDetector, Recording, field_of, open_recording
 from .clock import VirtualClock
 
@@ -238,6 +239,8 @@ class Replay:
             detectors=tuple(_detector_info(d) for d in self._playable.values()),
             overview=overview,
             expects=True,
+            counts_dose=False,
+            timing=Timing(settle_s=0.0, flyback_s=0.0, jump_s=0.0),
             doc="; ".join([f"{together} played back", *notes]),
         )
 
