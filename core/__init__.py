@@ -12,9 +12,11 @@ from .decision import Suggestion as Suggestion
 from .errors import BeamBlanked as BeamBlanked
 from .errors import BeamloopError as BeamloopError
 from .errors import ChannelClosed as ChannelClosed
+from .errors import DoseRefused as DoseRefused
 from .errors import DriverFailed as DriverFailed
 from .errors import DriverSilent as DriverSilent
 from .errors import FrameShapeWrong as FrameShapeWrong
+from .errors import InstrumentOutside as InstrumentOutside
 from .errors import InstrumentUnreachable as InstrumentUnreachable
 from .errors import Interrupted as Interrupted
 from .errors import LeaseHeld as LeaseHeld
@@ -49,8 +51,8 @@ from .instrument import DetectorInfo as DetectorInfo
 from .instrument import InstrumentInfo as InstrumentInfo
 from .instrument import Parameter as Parameter
 from .instrument import RecordedGrid as RecordedGrid
+from .limit import Limit as Limit
 from .limits import Limits as Limits
-from .limits import Range as Range
 from .nearest import nearest as nearest
 from .plan import Acquisition as Acquisition
 from .plan import GridScan as GridScan
@@ -65,5 +67,11 @@ from .protocols import Instrument as Instrument
 from .protocols import Policy as Policy
 from .protocols import Reduction as Reduction
 from .protocols import Surrogate as Surrogate
+from .rules import Condition as Condition
+from .rules import Rule as Rule
 from .signal import Axis as Axis
 from .signal import Signal as Signal
+from .situation import Situation as Situation
+from .timing import GENERIC as GENERIC
+from .timing import Timing as Timing
+from .travel import Travel as Travel

@@ -26,6 +26,14 @@ class LimitRefused(BeamloopError):
     """A command would leave the limits; nothing was moved or exposed."""
 
 
+class InstrumentOutside(LimitRefused):
+    """The instrument itself stands outside its limits, so nothing is exposed wherever it is asked for."""
+
+
+class DoseRefused(LimitRefused):
+    """A plan would bring more dose to some place than its budget allows; nothing was exposed."""
+
+
 class UnknownName(BeamloopError):
     """A parameter, detector, plugin or key that does not exist was named."""
 

@@ -26,12 +26,12 @@ from .clock import VirtualClock
 from .damage import Damage
 from .detector import DETECTORS, EXPECTED_DTYPE, HAADF, Noise, block_size, counted
 from .optics import WINDOW_M, Probe
-from .parameters import PARAMETERS, probe_of
+from .parameters import BEAM_CURRENT, PARAMETERS, STAGE, probe_of
 from .settings import MicroscopeSettings
 from .signals import Signals
 from .specimen import FIELD_M, grown_specimen
 from .stage import Stage
-from .timetable import Timetable, timetable
+from .timetable import TIMING, Timetable, timetable
 
 Reals = NDArray[np.float64]
 
@@ -205,6 +205,9 @@ class Microscope:
             overview=HAADF.name,
             expects=True,
             stopping_time_s=STOPPING_TIME_S,
+            stage=STAGE,
+            beam_current=BEAM_CURRENT,
+            timing=TIMING,
             doc="virtual STEM: particles on a carbon film with a hidden iron content",
         )
 
