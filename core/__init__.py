@@ -19,6 +19,7 @@ from .errors import FrameShapeWrong as FrameShapeWrong
 from .errors import InstrumentOutside as InstrumentOutside
 from .errors import InstrumentUnreachable as InstrumentUnreachable
 from .errors import Interrupted as Interrupted
+from .errors import KeyRefused as KeyRefused
 from .errors import LeaseHeld as LeaseHeld
 from .errors import LimitRefused as LimitRefused
 from .errors import MotionHalted as MotionHalted

@@ -62,6 +62,10 @@ class RoleLacking(BeamloopError):
     """The caller's key does not let them ask this."""
 
 
+class KeyRefused(BeamloopError):
+    """No key was shown where one is wanted, or the one that was shown is not let in."""
+
+
 class NotArmed(BeamloopError):
     """The instrument was stopped; it needs a new arming before it exposes again."""
 
