@@ -20,11 +20,7 @@ from dataclasses import dataclass
 import zmq
 
 from ..core.closing import Closing
-<<<<<<< HEAD
-from ..core.errors import ChannelClosed, InstrumentUnreachable, KeyRefused, WireInvalid, error_named
-=======
-from ..core.errors import ChannelClosed, InstrumentUnreachable, WireDamaged, WireInvalid, error_named
->>>>>>> classes
+from ..core.errors import ChannelClosed, InstrumentUnreachable, KeyRefused, WireDamaged, WireInvalid, error_named
 from ..core.frame import Scan
 from .admittance import Admittance, CurveKey
 from .channel import Incoming, Inflow
@@ -32,12 +28,8 @@ from .doorbell import Doorbell
 from .incoming import Arrivals, IncomingScan, Item
 from .incoming import collect as collect
 from .keep_alive import keep_alive
-<<<<<<< HEAD
-from .wire import Batch, Begin, End, Message, Numbered, Refused, Welcome, decode, encode
-=======
 from .loss import Loss
-from .wire import Batch, Begin, End, Lost, Message, Numbered, Welcome, decode, encode
->>>>>>> classes
+from .wire import Batch, Begin, End, Lost, Message, Numbered, Refused, Welcome, decode, encode
 
 HEARTBEAT_S = 0.5
 OWED_S = 0.01
@@ -86,16 +78,13 @@ class Receiver(Closing):
         same name takes the place of the first, for good.
     credit
         Messages held here that nobody has taken, of 0.5-2 MiB each.
-<<<<<<< HEAD
     key
         Shown to a sender that wants one; the name must then be `KEY/...`.
-=======
     reading
         Its class: `record`, the one recorder of the scans addressed to it; `read` and `live` as `Reader`
         and `Viewer`.
     only
         Id of the one scan, or measurement, to be read or viewed; empty for all.
->>>>>>> classes
 
     Raises
     ------
@@ -103,11 +92,10 @@ class Receiver(Closing):
         If the endpoint is malformed.
     """
 
-<<<<<<< HEAD
-    def __init__(self, endpoint: str, name: str, credit: int = 32, key: CurveKey | None = None) -> None:
-=======
-    def __init__(self, endpoint: str, name: str, credit: int = 32, reading: str = "record", only: str = "") -> None:
->>>>>>> classes
+    def __init__(
+        self, endpoint: str, name: str, credit: int = 32, reading: str = "record", only: str = "",
+        key: CurveKey | None = None,
+    ) -> None:  # fmt: skip
         if credit < 1:
             raise ValueError(f"credit of {credit} messages was asked for; at least 1 is needed to receive anything")
         self._endpoint, self._name = endpoint, name
