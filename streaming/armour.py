@@ -73,6 +73,11 @@ class Armour:
         socket.monitor(MONITOR, _FAILED)
         self.authenticator = Authenticator(context, self._admission, self.turned_away)
 
+    def take_off(self) -> None:
+        """End the authenticator; for an owner that destroys its context instead of letting it end."""
+        if self.authenticator is not None:
+            self.authenticator.stop()
+
     def name_of(self, frame: zmq.Frame) -> str:
         """Return the name of the key that a frame came under, as the list of keys is now.
 
@@ -118,7 +123,7 @@ class Authenticator:
     def stop(self) -> None:
         """Stop admitting: whoever connects from now on is refused."""
         self._over.set()
-        self._thread.join()
+        self._thread.join(1e-3 * 5 * LOOK_MS)
 
     def _serve(self) -> None:
         poller = zmq.Poller()
