@@ -41,8 +41,12 @@ class Admission(Protocol):
         """Read the list of keys again if it has changed; may wait for a disk."""
         ...
 
+    def admit_new(self, curve: str) -> str:
+        """Return the name of the key that a new connection shows, or raise `KeyRefused` with the reason."""
+        ...
+
     def admit(self, curve: str) -> str:
-        """Return the name of the key with this public half, or raise `KeyRefused` with the reason."""
+        """Return the name of the key of an open connection, or raise `KeyRefused` with the reason."""
         ...
 
 
@@ -147,7 +151,7 @@ class Authenticator:
         version, number, domain, address, _, mechanism, *shown = request
         curve = z85.encode(shown[0]).decode() if mechanism == b"CURVE" and domain == DOMAIN and shown else ""
         try:
-            self._admission.admit(curve)
+            self._admission.admit_new(curve)
             reply = [b"200", b"OK", curve.encode(), b""]
         except KeyRefused as refused:
             self._turned_away(address.decode(errors="replace"), str(refused))

@@ -79,8 +79,8 @@ class KeyList:
     place
         The folder.
     reads
-        Whether a question may read the disk when the list is older than `LOOK_S`. Where it may not,
-        another thread calls `look`, and the last list is believed however old it is.
+        Whether a question about an open connection may read the disk when the list is older than `LOOK_S`.
+        Where it may not, another thread calls `look`, and the last list is believed however old it is.
     clock, now
         Monotonic seconds, and the time of day.
 
@@ -129,6 +129,11 @@ class KeyList:
         """Return the name of the key with this CURVE half; see `key_of`."""
         return self.key_of(curve).name
 
+    def admit_new(self, curve: str) -> str:
+        """Return the name of the key that a new connection shows; reads the disk whoever asks."""
+        self._keep_fresh()
+        return self.key_of(curve).name
+
     def key_of(self, half: str) -> Key:
         """Return the key of a public half: the SHA-256 of its certificate, or its CURVE half.
 
@@ -137,7 +142,8 @@ class KeyList:
         KeyRefused
             If it is not on the list, was revoked or has expired, or the list cannot be read.
         """
-        self._keep_fresh()
+        if self._reads:
+            self._keep_fresh()
         key = self._read.by_half.get(half)
         if key is None:
             was = self._read.revoked.get(half)
@@ -152,8 +158,6 @@ class KeyList:
         return key
 
     def _keep_fresh(self) -> None:
-        if not self._reads:
-            return
         if self._clock() - self._looked_s > LOOK_S:
             self.look()
         if self._clock() - self._looked_s > STALE_S:
