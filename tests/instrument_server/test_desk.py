@@ -16,10 +16,10 @@ from beamloop.core import (
     DriverFailed,
     DriverSilent,
     InstrumentInfo,
+    Limit,
     LimitRefused,
     NotRecorded,
     Parameter,
-    Range,
     Region,
     Reply,
     Request,
@@ -352,8 +352,8 @@ def test_a_full_disk_refuses_a_command_before_it_is_begun(bench: Bench, monkeypa
 
 
 def test_a_configuration_may_only_narrow_a_limit() -> None:
-    narrow = Limits(INFO, {"defocus_m": Range(low=0.0, high=1e-7)})
+    narrow = Limits(INFO, {"defocus_m": Limit(low=0.0, high=1e-7)})
     assert narrow.of("defocus_m").high == pytest.approx(1e-7)
-    with pytest.raises(SettingsInvalid, match="may only narrow"):
-        Limits(INFO, {"defocus_m": Range(low=-1.0, high=1.0)})
+    with pytest.raises(SettingsInvalid, match="may only narrow a limit"):
+        Limits(INFO, {"defocus_m": Limit(low=-1.0, high=1.0)})
     assert issubclass(LimitRefused, BeamloopError)
