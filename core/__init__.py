@@ -47,6 +47,7 @@ from .errors import SettingsInvalid as SettingsInvalid
 from .errors import StorageFailed as StorageFailed
 from .errors import UnknownName as UnknownName
 from .errors import ValueUnusable as ValueUnusable
+from .errors import WireDamaged as WireDamaged
 from .errors import WireInvalid as WireInvalid
 from .errors import error_named as error_named
 from .frame import FrameBatch as FrameBatch

@@ -146,6 +146,10 @@ class WireInvalid(BeamloopError):
     """Bytes from the data channel are not a message of this protocol."""
 
 
+class WireDamaged(WireInvalid):
+    """A message of the data channel is not what was sent: it fails its checksum."""
+
+
 class FrameShapeWrong(BeamloopError):
     """Frames do not have the shape or dtype that their scan header announced."""
 
