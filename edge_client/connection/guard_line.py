@@ -39,7 +39,7 @@ def say(address: Address, word: Word, timeout_s: float = ANSWER_WITHIN_S, key: S
         admittance = Admittance(context, line, None if key is None else key.guard)
         line.connect(address.guard)
         line.send(msgpack.Packer().pack({"word": word}))
-        refusal = "" if answered(line, admittance, timeout_s) else admittance.doubt()
+        refusal = "" if answered(line, admittance, timeout_s) else admittance.refusal() or admittance.doubt()
         admittance.close()
         if refusal:
             raise KeyRefused(f"the guard at {address.guard} did not hear {word!r}: {refusal}")

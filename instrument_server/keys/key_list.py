@@ -132,6 +132,7 @@ class KeyList:
     def admit_new(self, curve: str) -> str:
         """Return the name of the key that a new connection shows; reads the disk whoever asks."""
         self._keep_fresh()
+        self._expect(curve)
         return self.key_of(curve).name
 
     def key_of(self, half: str) -> Key:
@@ -144,6 +145,7 @@ class KeyList:
         """
         if self._reads:
             self._keep_fresh()
+            self._expect(half)
         key = self._read.by_half.get(half)
         if key is None:
             was = self._read.revoked.get(half)
@@ -156,6 +158,11 @@ class KeyList:
                 f"'beamloop keys change {key.name} --days 365'"
             )
         return key
+
+    def _expect(self, half: str) -> None:
+        """Look at once for a key that is not known: it may have been made just now."""
+        if half not in self._read.by_half:
+            self.look()
 
     def _keep_fresh(self) -> None:
         if self._clock() - self._looked_s > LOOK_S:
