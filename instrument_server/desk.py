@@ -3,7 +3,7 @@
 One command at a time, under one lock; questions (`describe`, `state`) never wait for it. The
 beam opens just before an acquisition and closes when the driver says that the scan has ended.
 
-A command is noted before it is begun and its answer before it is announced, so that a client
+A command is noted before it is begun and its answer before it is announced, here and in the audit, so that a client
 that asks again, even after this server was killed and restarted, is answered as the first
 time, or told that nobody knows how the command ended.
 """
@@ -126,23 +126,22 @@ class Desk:
     def answer(self, request: Request, caller: Caller = LOOPBACK) -> Reply:
         """Do what a request of this caller asks, at most once, and return the reply; never raises BeamloopError."""
         if request.protocol != PROTOCOL:
-            return _refusal(
-                ProtocolMismatch(
-                    f"you speak control protocol {request.protocol}, this server speaks {PROTOCOL}; install beamloop "
-                    f"{self._version} on your side"
-                )
+            mismatch = ProtocolMismatch(
+                f"you speak control protocol {request.protocol}, this server speaks {PROTOCOL}; install beamloop "
+                f"{self._version} on your side"
             )
+            return self._told(request, _refusal(mismatch))
         try:
             require_role(caller, request.verb)
         except RoleLacking as lacking:
-            self._note(request, reply := _refusal(lacking))
-            return reply
+            return self._told(request, _refusal(lacking))
         if request.verb == "describe":
             return Reply(status="done", value=self._describe())
         if request.verb == "state":
             return Reply(status="done", value=self.state().model_dump())
         if request.verb == "renew":
-            return self._attempt(request)
+            renewed = self._attempt(request)
+            return renewed if renewed.status == "done" else self._told(request, renewed)
         with self._lock:
             stored = self._stored(request)
         if stored is None and request.verb in ("set", "acquire"):
@@ -173,7 +172,7 @@ class Desk:
         self.heard({**self._facts, **message})
         end = ScanEnd.model_validate(message["ended"])
         self._hear_guard(self._guard.say("close"))
-        self._audit.note("scan ended", **end.model_dump())
+        self.mark("scan ended", **end.model_dump())
         with self._idle:
             self._running = None
             self._idle.notify_all()
@@ -197,7 +196,8 @@ class Desk:
 
     def _hear_guard(self, facts: Mapping[str, Any] | None) -> None:
         if facts is None and self._guard_facts is not None:
-            self._audit.note("guard silent", done="blanked by the server")
+            self._guard_facts = None
+            self.mark("guard silent", done="blanked by the server")
         if facts is None:
             self._blank()
         self._guard_facts = facts
@@ -224,27 +224,47 @@ class Desk:
         stored = self._stored(request)
         if stored is not None:
             return stored
-        reply = self._kept(request) if request.verb in COMMANDS else self._attempt(request)
-        self._note(request, reply)
-        return reply
+        return self._kept(request)
 
-    def _note(self, request: Request, reply: Reply) -> None:
-        facts = {"client": request.client, "verb": request.verb, "arguments": request.arguments}
-        self._audit.note(reply.status, request=request.request_id, **facts, message=reply.message)
+    def mark(self, event: str, **facts: object) -> None:
+        """Note what nobody waits for; a disk that does not take it leads to the safe state instead."""
+        try:
+            self._audit.note(event, **facts)
+        except StorageFailed:
+            self._rest()
+
+    def _told(self, request: Request, refusal: Reply) -> Reply:
+        """Note what was refused before anything was done, and return it."""
+        self.mark(
+            refusal.status, client=request.client, verb=request.verb, request=request.request_id, error=refusal.error,
+            message=refusal.message, arguments=request.arguments,
+        )  # fmt: skip
+        return refusal
 
     def _kept(self, request: Request) -> Reply:
-        """Carry out a command between two notes that outlive this process; a disk that takes none refuses it."""
+        """Do what is asked between notes that outlive this process; a disk that takes none of them refuses it."""
+        who = {"client": request.client, "verb": request.verb, "request": request.request_id}
         try:
-            self._answers.begin(request.request_id)
+            self._audit.note("asked", **who, arguments=request.arguments)
+            if request.verb in COMMANDS:
+                self._answers.begin(request.request_id)
         except StorageFailed as full:
+            self._rest()
             return _refusal(full)
         reply = self._attempt(request)
         try:
-            self._answers.store(request.request_id, reply)
+            self._audit.note(reply.status, **who, error=reply.error, message=reply.message)
+            if request.verb in COMMANDS:
+                self._answers.store(request.request_id, reply)
         except StorageFailed as full:
+            self._rest()
             told = f"{full}. The command was {reply.status}; asked again, its outcome will be told as not known"
             return Reply(status="failed", error=type(full).__name__, message=told)
         return reply
+
+    def _rest(self) -> None:
+        """Blank and end a scan, since what happens can no longer be written down."""
+        self._hear_guard(self._guard.say("halt"))
 
     def _stored(self, request: Request) -> Reply | None:
         reply = self._answers.of(request.request_id) if request.verb in COMMANDS else None

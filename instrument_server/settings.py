@@ -49,8 +49,8 @@ class ServerSettings(Frozen):
     silence_s
         How long server or driver may be silent while the beam is open.
     durability
-        What begun commands and their answers survive: a power cut (`power`, two syncs of the disk more
-        for each command) or a kill (`process`). If not given, `power` for hardware.
+        What begun commands, their answers and the audit survive: a power cut (`power`, four syncs of the
+        disk more for each command) or a kill (`process`). If not given, `power` for hardware.
     """
 
     instrument: Plugin
