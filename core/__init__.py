@@ -29,6 +29,7 @@ from .errors import OutputExists as OutputExists
 from .errors import PlanInvalid as PlanInvalid
 from .errors import ProtocolMismatch as ProtocolMismatch
 from .errors import RecordingUnreadable as RecordingUnreadable
+from .errors import RelayRefused as RelayRefused
 from .errors import RoleLacking as RoleLacking
 from .errors import ScanIncomplete as ScanIncomplete
 from .errors import SettingsInvalid as SettingsInvalid

@@ -94,6 +94,10 @@ class InstrumentUnreachable(BeamloopError):
     """No answer came from an instrument within the stated time."""
 
 
+class RelayRefused(InstrumentUnreachable):
+    """A relay does not lead to the instrument that was asked for."""
+
+
 class DriverFailed(BeamloopError):
     """The instrument's driver raised, died or stopped answering."""
 

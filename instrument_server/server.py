@@ -95,7 +95,7 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
         desk.heard(facts)
         desk_ready.append(desk)
         audit.note("serving", instrument=info.name, source=info.source, port=port)
-        stack.callback(desk.mark, "closing")
+        stack.callback(desk.minutes.mark, "closing")
         stack.enter_context(_beating(desk))
         stack.enter_context(shown(desk.answer, port))
         yield info, port

@@ -48,6 +48,8 @@ class ServerSettings(Frozen):
         How long the holder of the lease may be silent.
     silence_s
         How long server or driver may be silent while the beam is open.
+    relay
+        `HOST[:PORT]` of a relay to dial out to, so that clients reach the instrument through it; None for none.
     durability
         What begun commands, their answers and the audit survive: a power cut (`power`, four syncs of the
         disk more for each command) or a kill (`process`). If not given, `power` for hardware.
@@ -60,3 +62,4 @@ class ServerSettings(Frozen):
     lease_s: PositiveFloat = 5.0
     silence_s: PositiveFloat = 1.0
     durability: Durability | None = None
+    relay: str | None = None
