@@ -86,7 +86,7 @@ def verdict_on(place: Path, witness: Link | None = None) -> Verdict:
 
 
 def files_of(place: Path) -> list[Path]:
-    """Return the files of an audit, oldest first; a file is its own.
+    """Return the files of an audit, oldest first; a file is its own. None is left where only the head is.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def files_of(place: Path) -> list[Path]:
     current = place / "audit.jsonl"
     found = aside(place) if place.is_dir() else []
     found += [current] if current.is_file() and current.stat().st_size else []
-    if not found:
+    if not found and not (place / "audit.head").exists():
         raise RecordingUnreadable(
             f"no audit in {place}: it holds no audit.jsonl; name the folder that `beamloop serve` says its state is "
             "kept in, or a file of it"
@@ -199,7 +199,7 @@ def _against_witness(links: list[Link], witness: Link) -> Iterator[str]:
 
 def _compared(links: list[Link], told: Link, who: str) -> Iterator[str]:
     there = {link.number: link.hash for link in links}
-    if told.number and there.get(told.number) != told.hash:
+    if there.get(told.number) != told.hash:
         last = links[-1].number if links else 0
         found = f"hash {there[told.number]}" if told.number in there else f"no such line, the last is {last}"
         yield f"line {told.number}: found {found}, expected hash {told.hash} as {who} says"

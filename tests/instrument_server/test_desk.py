@@ -355,6 +355,26 @@ def test_a_full_disk_refuses_a_command_before_it_is_begun(bench: Bench, monkeypa
     assert bench.ask("acquire", request_id="same", plan=POINT).status == "done"
 
 
+def test_a_full_disk_under_the_audit_refuses_commands_blanks_and_leaves_questions_open(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.ask("lease")
+    bench.ask("acquire", plan=POINT)
+
+    def full(event: str, /, **facts: object) -> None:
+        raise StorageFailed("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.audit, "note", full)
+        assert bench.ask("arm").error == "StorageFailed"
+        assert bench.guard.said == ["begin", "halt", "halt"]
+        assert bench.ask("renew").status == "done"
+        assert bench.ask("state").status == "done"
+        bench.end_scan("a")
+    assert [verb for verb, _ in bench.driver.asked] == ["acquire"]
+    assert bench.ask("acquire", plan=POINT).status == "done"
+
+
 def test_a_configuration_may_only_narrow_a_limit() -> None:
     narrow = Limits(INFO, {"defocus_m": Range(low=0.0, high=1e-7)})
     assert narrow.of("defocus_m").high == pytest.approx(1e-7)
