@@ -22,6 +22,7 @@ from ..core import Blanker, DriverFailed, InstrumentInfo, Request, SettingsInval
 from ..core.control import FRAMES_OFFSET, GUARD_OFFSET
 from ..core.limits import Limits
 from ..core.registry import BLANKERS, find
+from ..core.storage import Durability
 from .answers import Answers
 from .audit import Audit
 from .children import child
@@ -67,7 +68,7 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
     with ExitStack() as stack:
         answers = Answers(folder / "answers.sqlite", settings.durability or "power")
         stack.callback(answers.close)
-        audit = Audit(folder / "audit.jsonl")
+        audit = Audit(folder / "audit.jsonl", settings.durability or "power")
         stack.callback(audit.close)
         turned_away = TurnedAway(audit.note)
         stack.callback(turned_away.flush)
@@ -96,7 +97,9 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
         stack.callback(link.dismiss)
         facts = link.ready(driver, READY_S)
         info = InstrumentInfo.model_validate(facts["info"])
-        answers.promise(settings.durability or ("power" if info.source == "hardware" else "process"))
+        durability: Durability = settings.durability or ("power" if info.source == "hardware" else "process")
+        answers.promise(durability)
+        audit.promise(durability)
         blanker: Blanker = find(BLANKERS, plugin.blanker)(folder)
         desk = Desk(
             __version__, info, Limits(info, settings.limits), link, line, Lease(settings.lease_s), answers, audit,
@@ -105,7 +108,7 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
         desk.heard(facts)
         desk_ready.append(desk)
         audit.note("serving", instrument=info.name, source=info.source, port=port)
-        stack.callback(audit.note, "closing")
+        stack.callback(desk.minutes.mark, "closing")
         stack.enter_context(_beating(desk))
         if keys is not None:
             stack.enter_context(_watched(keys, desk, audit))

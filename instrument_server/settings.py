@@ -57,8 +57,8 @@ class ServerSettings(Frozen):
     listen
         Address to listen on, for example 0.0.0.0 for all; needs keys unless it is of this computer only.
     durability
-        What begun commands and their answers survive: a power cut (`power`, two syncs of the disk more
-        for each command) or a kill (`process`). If not given, `power` for hardware.
+        What begun commands, their answers and the audit survive: a power cut (`power`, four syncs of the
+        disk more for each command) or a kill (`process`). If not given, `power` for hardware.
     """
 
     instrument: Plugin
