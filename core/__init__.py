@@ -19,8 +19,10 @@ from .errors import FrameShapeWrong as FrameShapeWrong
 from .errors import InstrumentOutside as InstrumentOutside
 from .errors import InstrumentUnreachable as InstrumentUnreachable
 from .errors import Interrupted as Interrupted
+from .errors import KeyRefused as KeyRefused
 from .errors import LeaseHeld as LeaseHeld
 from .errors import LimitRefused as LimitRefused
+from .errors import MotionHalted as MotionHalted
 from .errors import NotArmed as NotArmed
 from .errors import NotEnoughData as NotEnoughData
 from .errors import NothingToResume as NothingToResume
@@ -29,6 +31,7 @@ from .errors import NotRecorded as NotRecorded
 from .errors import NotRunning as NotRunning
 from .errors import OutputExists as OutputExists
 from .errors import PlanInvalid as PlanInvalid
+from .errors import ProofFailed as ProofFailed
 from .errors import ProtocolMismatch as ProtocolMismatch
 from .errors import RecordingUnreadable as RecordingUnreadable
 from .errors import RelayRefused as RelayRefused

@@ -140,3 +140,12 @@ class GuardReport(Frozen):
     acquisition: Rest
     armed: bool
     reason: str = ""
+
+
+def belongs(name: str, key: str) -> bool:
+    """Tell whether a client, receiver or request of this name is one of this key's own.
+
+    >>> belongs("ada/laptop/7", "ada"), belongs("adam", "ada")
+    (True, False)
+    """
+    return name == key or name.startswith(f"{key}/")

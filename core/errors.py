@@ -62,8 +62,16 @@ class RoleLacking(BeamloopError):
     """The caller's key does not let them ask this."""
 
 
+class KeyRefused(BeamloopError):
+    """No key was shown where one is wanted, or the one that was shown is not let in."""
+
+
 class NotArmed(BeamloopError):
     """The instrument was stopped; it needs a new arming before it exposes again."""
+
+
+class ProofFailed(BeamloopError):
+    """The chain that stops the instrument failed its proof, or was not proved lately; nothing is exposed."""
 
 
 class Interrupted(BeamloopError):
@@ -72,6 +80,10 @@ class Interrupted(BeamloopError):
 
 class BeamBlanked(BeamloopError):
     """The beam was blanked while an acquisition needed it."""
+
+
+class MotionHalted(BeamloopError):
+    """A move was stopped before it arrived; the instrument's parameters tell where it is."""
 
 
 class NotRecorded(BeamloopError):

@@ -45,6 +45,9 @@ LONGEST_WAIT_S = 0.05
 
 LONGEST_DWELL_S = 3600.0
 
+STOPPING_TIME_S = 1.0
+"""Within this time after a stop the batch in hand is read, also from a slow file."""
+
 
 class ReplaySettings(Frozen):
     """Settings of the replay instrument.
@@ -239,6 +242,7 @@ class Replay:
             detectors=tuple(_detector_info(d) for d in self._playable.values()),
             overview=overview,
             expects=True,
+            stopping_time_s=STOPPING_TIME_S,
             counts_dose=False,
             timing=Timing(settle_s=0.0, flyback_s=0.0, jump_s=0.0),
             doc="; ".join([f"{together} played back", *notes]),
