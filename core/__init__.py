@@ -3,9 +3,12 @@
 from .control import Description as Description
 from .control import GuardReport as GuardReport
 from .control import InstrumentState as InstrumentState
+from .control import Interruption as Interruption
 from .control import LeaseInfo as LeaseInfo
+from .control import LocalControl as LocalControl
 from .control import Reply as Reply
 from .control import Request as Request
+from .control import Waiting as Waiting
 from .decision import Pool as Pool
 from .decision import Prediction as Prediction
 from .decision import Suggestion as Suggestion
@@ -21,7 +24,9 @@ from .errors import InstrumentUnreachable as InstrumentUnreachable
 from .errors import Interrupted as Interrupted
 from .errors import KeyRefused as KeyRefused
 from .errors import LeaseHeld as LeaseHeld
+from .errors import LeaseTaken as LeaseTaken
 from .errors import LimitRefused as LimitRefused
+from .errors import LocalOverride as LocalOverride
 from .errors import MotionHalted as MotionHalted
 from .errors import NotArmed as NotArmed
 from .errors import NotEnoughData as NotEnoughData
@@ -35,12 +40,14 @@ from .errors import ProofFailed as ProofFailed
 from .errors import ProtocolMismatch as ProtocolMismatch
 from .errors import RecordingUnreadable as RecordingUnreadable
 from .errors import RelayRefused as RelayRefused
+from .errors import RequestReused as RequestReused
 from .errors import RoleLacking as RoleLacking
 from .errors import ScanIncomplete as ScanIncomplete
 from .errors import SettingsInvalid as SettingsInvalid
 from .errors import StorageFailed as StorageFailed
 from .errors import UnknownName as UnknownName
 from .errors import ValueUnusable as ValueUnusable
+from .errors import WireDamaged as WireDamaged
 from .errors import WireInvalid as WireInvalid
 from .errors import error_named as error_named
 from .frame import FrameBatch as FrameBatch

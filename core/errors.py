@@ -58,6 +58,18 @@ class LeaseHeld(BeamloopError):
     """Somebody else holds the lease on the instrument, or the caller holds none."""
 
 
+class LeaseTaken(LeaseHeld):
+    """The caller held the lease, and a person took it away or gave it to somebody else."""
+
+
+class LocalOverride(LeaseHeld):
+    """Somebody at the instrument has turned the switch; it takes no remote commands, but for looking and stopping."""
+
+
+class RequestReused(BeamloopError):
+    """A request id was used before, for another request; nothing was done and no other's answer is given."""
+
+
 class RoleLacking(BeamloopError):
     """The caller's key does not let them ask this."""
 
@@ -132,6 +144,10 @@ class ProtocolMismatch(BeamloopError):
 
 class WireInvalid(BeamloopError):
     """Bytes from the data channel are not a message of this protocol."""
+
+
+class WireDamaged(WireInvalid):
+    """A message of the data channel is not what was sent: it fails its checksum."""
 
 
 class FrameShapeWrong(BeamloopError):

@@ -86,10 +86,10 @@ class Bench:
         self.answers, self.audit = Answers(folder / "answers.sqlite"), Audit(self.audit_file)
         self.desk = self.made(INFO)
 
-    def made(self, info: InstrumentInfo) -> Desk:
+    def made(self, info: InstrumentInfo, **more: Any) -> Desk:
         return Desk(
             "0.1", info, Limits(info), self.driver, self.guard, Lease(5.0), self.answers, self.audit, self.blank,
-            lambda: self.now_s,
+            lambda: self.now_s, **more,
         )  # fmt: skip
 
     def blank(self) -> None:
@@ -340,7 +340,7 @@ def test_a_command_on_which_the_server_died_is_known_as_begun(tmp_path: Path) ->
 def test_a_full_disk_refuses_a_command_before_it_is_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.ask("lease")
 
-    def full(request_id: str) -> None:
+    def full(request_id: str, asked: object) -> None:
         raise StorageFailed("the disk is full")
 
     with monkeypatch.context() as patch:
