@@ -19,7 +19,7 @@ from ..core import Acquisition, DoseRefused, InstrumentInfo, LimitRefused, ScanE
 from ..core.dose import spelt_dose
 from .dose_budget import DoseSettings, cell_of
 from .dose_count import cost_of
-from .dose_map import Block, DoseMap, Tile, block_of, cells_of
+from .dose_map import Block, Cells, DoseMap, Tile, block_of, cells_of
 from .dose_store import DoseStore
 
 ELEMENTARY_CHARGE_C = 1.602176634e-19
@@ -53,7 +53,9 @@ class Dose:
     settings
         Budgets, cells, and a current where the instrument tells none.
     store
-        Where the map is kept.
+        Where the map is kept; None to keep it nowhere.
+    tiles
+        The map to begin with, where it is kept nowhere.
 
     Attributes
     ----------
@@ -61,26 +63,33 @@ class Dose:
         With the budgets that hold now; may be set anew at any time.
     """
 
-    def __init__(self, info: InstrumentInfo, settings: DoseSettings, store: DoseStore) -> None:
+    def __init__(
+        self, info: InstrumentInfo, settings: DoseSettings, store: DoseStore | None,
+        tiles: Mapping[Tile, Cells] | None = None,
+    ) -> None:  # fmt: skip
         self._info, self._store = info, store
         self.settings = settings
         self._lock = threading.RLock()
         self._cell_m = cell_of(info, settings)
-        self._map: DoseMap | None = DoseMap(self._cell_m, store.tiles())
+        self._tiles = dict(tiles or {})
+        self._map: DoseMap | None = None
         self._open: dict[str, Reserved] = {}
+        with self.reading():
+            # A map that cannot be read is told at the start, not by the first command.
+            pass
 
     @contextmanager
     def reading(self) -> Iterator[DoseMap]:
         """Give the map, with what scans under way have reserved; nobody changes it within the block."""
         with self._lock:
             if self._map is None:
-                self._map = DoseMap(self._cell_m, self._store.tiles())
+                self._map = DoseMap(self._cell_m, self._tiles if self._store is None else self._store.tiles())
             yield self._map
 
     def specimen(self) -> tuple[str, str]:
         """Return the name of the specimen and since when it is there."""
         with self._lock:
-            return self._store.specimen()
+            return ("", "") if self._store is None else self._store.specimen()
 
     def stage(self, values: Values) -> tuple[float, float]:
         """Return where the stage is, `(y, x)` in metres; zero for an instrument without one."""
@@ -127,7 +136,7 @@ class Dose:
                     f"the dose map holds {MOST_TILES} tiles, its most: begin a new specimen (beamloop dose HOST "
                     "--new-specimen NAME) or choose a larger dose.cell_m"
                 )
-            self._keep(changed, lambda: self._store.begin(scan_id, changed))
+            self._keep(changed, lambda store: store.begin(scan_id, changed))
             self._open[scan_id] = reserved
 
     def settle(self, end: ScanEnd) -> str:
@@ -160,13 +169,25 @@ class Dose:
         """Leave a scan of which nobody knows how it ended charged in full; raises as `settle`."""
         with self._lock:
             if self._open.pop(scan_id, None) is not None:
-                self._keep({}, lambda: self._store.settle((scan_id,), {}))
+                self._keep({}, lambda store: store.settle((scan_id,), {}))
 
     def passed(self) -> DoseRefused | None:
         """Return what is said of a scan under way whose charge passes a budget by now; None if none does."""
         with self._lock:
             refusals = (self._past(r, np.zeros(r.block.electrons.shape), "nothing more") for r in self._open.values())
             return next((refusal for refusal in refusals if refusal is not None), None)
+
+    def room(self, block: Block, so_far: NDArray[np.float64], each: float) -> NDArray[np.float64]:
+        """Return how many times `each` electrons fit into each cell of a block, shape (rows, columns)."""
+        if each == 0:
+            return np.full(block.shape, np.inf)
+        budget, _, _ = self.settings.over(block.row, block.column, block.shape, self._cell_m)
+        return np.floor((budget * (1 + ROUNDING) * self._cell_m**2 - so_far) / each + ROUNDING).clip(min=0)
+
+    def copy(self) -> Dose:
+        """Return a dose of its own that begins as this one stands, and is kept nowhere."""
+        with self.reading() as there:
+            return Dose(self._info, self.settings, None, there.tiles)
 
     def allowed(self, plan: Acquisition, values: Values) -> NDArray[np.bool_]:
         """Tell of each position of a plan whether it could be measured, alone; shape (n,)."""
@@ -192,13 +213,14 @@ class Dose:
         with self.reading() as there:
             if self._open:
                 raise LimitRefused(f"scan {next(iter(self._open))} is still running; wait for its end, or stop it")
-            self._keep({}, lambda: self._store.exchange(name, since))
+            self._keep({}, lambda store: store.exchange(name, since))
             there.tiles.clear()
 
     def close(self) -> None:
         """Close the file; scans still under way stay charged in full."""
         with self._lock:
-            self._store.close()
+            if self._store is not None:
+                self._store.close()
 
     def _past(self, reserved: Reserved, more: NDArray[np.float64], adds: str) -> DoseRefused | None:
         block, area = reserved.block, self._cell_m**2
@@ -225,11 +247,12 @@ class Dose:
             for cells in changed.values():
                 # What was added and taken away again may leave less than nothing, by its last digit.
                 np.maximum(cells, 0.0, out=cells)
-            self._keep(changed, lambda: self._store.settle((scan_id,), changed))
+            self._keep(changed, lambda store: store.settle((scan_id,), changed))
 
-    def _keep(self, changed: Mapping[Tile, NDArray[np.float64]], store: Callable[[], None]) -> None:
+    def _keep(self, changed: Mapping[Tile, Cells], act: Callable[[DoseStore], None]) -> None:
         try:
-            store()
+            if self._store is not None:
+                act(self._store)
         except StorageFailed:
             # The disk may have it or not; what it has is the truth, and is read when it is asked for again.
             self._map = None

@@ -141,7 +141,7 @@ def cells_of(coordinates_m: NDArray[np.float64], cell_m: float) -> NDArray[np.in
 
 def _exposed(count: int, positions: float) -> NDArray[np.float64]:
     """Return which part of each of `count` positions was exposed, if the first `positions` of them were."""
-    return np.clip(positions - np.arange(count), 0.0, 1.0)
+    return np.clip(positions - np.arange(count, dtype=np.float64), 0.0, 1.0).astype(np.float64)
 
 
 def _overlaps(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import OutputExists, RecordingUnreadable, SettingsInvalid
+from ..core import OutputExists, RecordingUnreadable, SettingsInvalid, StorageFailed
 from ..core.storage import Connect, Durability, empty_log, make_durable, sqlite_file, storing, sync_folder
 from .dose_map import TILE, Cells, Tile
 
@@ -65,6 +65,7 @@ class DoseStore:
         self._file, self._cell_m, self._connect = file, cell_m, connect
         self._durability: Durability = durability
         self._rows: sqlite3.Connection | None = None
+        self._closed = False
         try:
             with storing(file):
                 file.touch()
@@ -106,6 +107,10 @@ class DoseStore:
 
     def close(self) -> None:
         """Close the file; may be repeated."""
+        self._closed = True
+        self._drop()
+
+    def _drop(self) -> None:
         rows, self._rows = self._rows, None
         if rows is not None:
             # Closing tidies up; a disk that fails then has already told.
@@ -125,10 +130,12 @@ class DoseStore:
                 rows.execute("COMMIT")
             except BaseException:
                 # What the disk has of it is found when the file is opened afresh, as after a crash.
-                self.close()
+                self._drop()
                 raise
 
     def _usable(self) -> sqlite3.Connection:
+        if self._closed:
+            raise StorageFailed(f"{self._file} is closed: the server is ending")
         if self._rows is None:
             self._rows = self._opened()
         return self._rows
