@@ -77,6 +77,10 @@ class Store(Protocol):
         """Let go of all."""
         ...
 
+    def close(self) -> None:
+        """Take and give nothing more; what is held stays where it is."""
+        ...
+
 
 class Retention:
     """Numbered messages in order until they are released.
