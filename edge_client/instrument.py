@@ -41,11 +41,13 @@ from ..core.closing import Closing
 from ..core.control import PROTOCOL
 from ..streaming.incoming import IncomingScan, collect
 from ..streaming.receiver import Receiver
-from .connection.address import Address, address_from
+from ..streaming.relay import Gate
+from .connection.address import Address
 from .connection.control_line import ControlLine
 from .connection.guard_line import say
 from .connection.heartbeat import Heartbeat
 from .connection.patience import Patience
+from .connection.reached import reached
 
 ANNOUNCED_WITHIN_S = 10.0
 LONGEST_WAIT_S = 600.0
@@ -63,6 +65,8 @@ class RemoteInstrument(Closing):
         This side's unique name; its frames are addressed to it.
     purpose
         Said with the lease where none is given.
+    gate
+        The way to it, if it is reached through a relay; closed with this connection.
 
     Raises
     ------
@@ -70,8 +74,9 @@ class RemoteInstrument(Closing):
         If nobody, or somebody of another version, answers.
     """
 
-    def __init__(self, address: Address, client: str, purpose: str = "") -> None:
+    def __init__(self, address: Address, client: str, purpose: str = "", gate: Gate | None = None) -> None:
         self.address, self.client, self._purpose = address, client, purpose
+        self._gate = gate
         self._control = ControlLine(address, client)
         self._lock = threading.Lock()
         self._receiver: Receiver | None = None
@@ -80,7 +85,7 @@ class RemoteInstrument(Closing):
         try:
             self.description = self._describe()
         except BaseException:
-            self._control.close()
+            self._close_lines()
             raise
 
     @property
@@ -304,7 +309,12 @@ class RemoteInstrument(Closing):
             receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.close()
+        self._close_lines()
+
+    def _close_lines(self) -> None:
         self._control.close()
+        if self._gate is not None:
+            self._gate.close()
 
     def _describe(self) -> Description:
         answer = self._control.ask("describe")
@@ -336,7 +346,7 @@ def connect(address: str = "localhost:7440", purpose: str = "", name: str | None
     Parameters
     ----------
     address
-        `HOST` or `HOST:PORT`.
+        `HOST`, `HOST:PORT`, or `relay://HOST:PORT/NAME` for an instrument that dials out to a relay.
     purpose
         Why it is to be commanded: takes the lease at once. Empty only looks.
     name
@@ -351,7 +361,8 @@ def connect(address: str = "localhost:7440", purpose: str = "", name: str | None
     LeaseHeld
         If a purpose was given and somebody else holds the lease.
     """
-    instrument = RemoteInstrument(address_from(address), name or _own_name(), purpose)
+    where, gate = reached(address)
+    instrument = RemoteInstrument(where, name or _own_name(), purpose, gate)
     if purpose:
         try:
             instrument.take_lease(purpose)

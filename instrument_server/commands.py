@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ import typer
 
 from ..core import InstrumentInfo
 from ..core.settings import checked, load
+from .dialling_out import reachable
 from .orders import when_parent_leaves
 from .server import serving
 from .settings import ServerSettings
@@ -28,6 +30,10 @@ def serve(
         int | None, typer.Option(help="Control port; frames and guard take the next two. 0 takes free ones.")
     ] = None,
     folder: Annotated[Path | None, typer.Option(help="Where answers, audit and logs are kept.")] = None,
+    relay: Annotated[
+        str | None,
+        typer.Option(help="HOST[:PORT] of a relay to dial out to; clients then name relay://HOST:PORT/NAME."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when ready.")] = False,
     with_parent: Annotated[
         bool, typer.Option("--with-parent", help="Leave when standard input is closed, as it is when the starter dies.")
@@ -53,6 +59,9 @@ def serve(
         place = stack.enter_context(_place(folder or home))
         info, at = stack.enter_context(serving(settings, place))
         _announce(info, at, place, as_json)
+        if relay or settings.relay:
+            told = partial(typer.echo, err=as_json)
+            stack.enter_context(reachable(relay or settings.relay or "", at, place, told))
         while not leave.wait(0.2):
             continue
     if not as_json:

@@ -1,11 +1,8 @@
 """The server's front desk: every request passes lease, limits, guard and stored answers here.
 
-One command at a time, under one lock; questions (`describe`, `state`) never wait for it. The
-beam opens just before an acquisition and closes when the driver says that the scan has ended.
-
-A command is noted before it is begun and its answer before it is announced, so that a client
-that asks again, even after this server was killed and restarted, is answered as the first
-time, or told that nobody knows how the command ended.
+One command at a time, under one lock; questions (`describe`, `state`) never wait for it. What it knows
+lives in state machines of its own: the `Lease`, the `CommandTable` and the `Beam`. With a driver, a guard, a
+clock and a way of waiting given to it, it runs in simulated time as well.
 """
 
 from __future__ import annotations
@@ -14,38 +11,37 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from ..core import (
     BeamloopError,
     Description,
-    DriverFailed,
     DriverSilent,
     InstrumentInfo,
     InstrumentState,
-    Interrupted,
     LimitRefused,
-    NotArmed,
     Plan,
     PlanInvalid,
     ProtocolMismatch,
     Reply,
     Request,
-    RoleLacking,
+    RequestReused,
     ScanEnd,
     SetParameters,
-    StorageFailed,
     plan_from,
 )
 from ..core.control import PROTOCOL, Verb
 from ..core.limits import Limits
-from .answers import Answers
 from .audit import Audit
+from .beam import Beam
+from .command_table import CommandTable, Ledger
+from .idle import Idle
 from .lease import Lease
+from .outcome import outcome_of, refusal
+from .override import NoSwitch, Override, Switch
 from .rights import LOOPBACK, RIGHTS, Caller, require_role
-
-BEAM_LEASE_S = 1.0
-"""How long the beam stays open without being renewed."""
+from .succession import Succession
+from .voices import DriverVoice, GuardVoice
 
 ANSWER_S = 5.0
 """How long the driver may take to accept a command."""
@@ -57,30 +53,10 @@ BUSY_S = 4.0
 """How long a command waits for the scan before it."""
 
 COMMANDS = frozenset({"arm", "set", "acquire"})
+"""What is done at the instrument, one after another; its answers outlive this process."""
 
-
-class DriverVoice(Protocol):
-    """What the desk needs of the driver: `DriverLink` in the server."""
-
-    def ask(self, verb: str, timeout_s: float, **arguments: object) -> dict[str, Any]:
-        """Send one command and return its answer."""
-        ...
-
-    def tell(self, verb: str, **arguments: object) -> None:
-        """Send one command and do not wait."""
-        ...
-
-    def alive(self) -> bool:
-        """Tell whether the driver's process is running."""
-        ...
-
-
-class GuardVoice(Protocol):
-    """What the desk needs of the guard: `GuardLine` in the server."""
-
-    def say(self, act: Any, **facts: object) -> dict[str, Any] | None:
-        """Send one message; None if the guard stayed silent."""
-        ...
+ABOUT_THE_LEASE = frozenset({"lease", "release", "hand_over", "break_glass"})
+"""What waits for no command, so that a hanging driver keeps nobody from taking over."""
 
 
 class Desk:
@@ -100,68 +76,90 @@ class Desk:
         Blanks the beam without the guard, for when the guard is silent.
     clock
         Monotonic seconds.
+    idle
+        Waits for the end of a scan.
+    switch
+        The switch at the instrument that wins over any remote.
     """
 
     def __init__(
         self, version: str, info: InstrumentInfo, limits: Limits, driver: DriverVoice, guard: GuardVoice, lease: Lease,
-        answers: Answers, audit: Audit, blank: Callable[[], None], clock: Callable[[], float] = time.monotonic,
+        answers: Ledger, audit: Audit, blank: Callable[[], None], clock: Callable[[], float] = time.monotonic,
+        idle: Idle | None = None, switch: Switch | None = None,
     ) -> None:  # fmt: skip
         self._version, self._info, self._limits = version, info, limits
-        self._driver, self._guard, self._blank = driver, guard, blank
-        self._lease, self._answers, self._audit = lease, answers, audit
-        self._clock = clock
-        self._lock = threading.RLock()
-        self._idle = threading.Condition()
-        self._running: str | None = None
+        self._driver, self._lease, self._audit = driver, lease, audit
+        self._clock, self._idle = clock, idle or Idle()
+        self._beam = Beam(guard, blank, lambda: audit.note("guard silent", done="blanked by the server"))
+        self._succession = Succession(lease, self._beam, driver, audit, clock)
+        self._override = Override(switch or NoSwitch(), self._succession, self._beam, audit)
+        self._commands, self._words = threading.RLock(), threading.RLock()
         # Names of scans must never come again, not even after a restart: frames are told apart by them.
         self._session, self._scans = secrets.token_hex(3), 0
-        self._served: str | None = None
-        self._guard_facts: Mapping[str, Any] | None = {}
+        self._table = CommandTable(answers, self._session)
         self._facts: dict[str, Any] = {}
         self._deeds: dict[Verb, Callable[[Request], dict[str, Any]]] = {
-            "lease": self._take_lease, "renew": self._renew, "release": self._release,
-            "arm": self._arm, "set": self._set, "acquire": self._acquire,
+            **self._succession.deeds, "arm": self._arm, "set": self._set, "acquire": self._acquire,
         }  # fmt: skip
 
     def answer(self, request: Request, caller: Caller = LOOPBACK) -> Reply:
         """Do what a request of this caller asks, at most once, and return the reply; never raises BeamloopError."""
         if request.protocol != PROTOCOL:
-            return _refusal(
+            return refusal(
                 ProtocolMismatch(
                     f"you speak control protocol {request.protocol}, this server speaks {PROTOCOL}; install beamloop "
                     f"{self._version} on your side"
                 )
             )
-        try:
-            require_role(caller, request.verb)
-        except RoleLacking as lacking:
-            self._note(request, reply := _refusal(lacking))
-            return reply
         if request.verb == "describe":
             return Reply(status="done", value=self._describe())
         if request.verb == "state":
             return Reply(status="done", value=self.state().model_dump())
-        if request.verb == "renew":
+        try:
+            require_role(caller, request.verb)
+            return self._done(request)
+        except BeamloopError as error:
+            self._note(request, reply := refusal(error))
+            return reply
+
+    def _done(self, request: Request) -> Reply:
+        if request.verb in ABOUT_THE_LEASE:
+            with self._words:
+                return self._once(request, lasting=False)
+        if request.verb not in COMMANDS:
             return self._attempt(request)
-        with self._lock:
-            stored = self._stored(request)
-        if stored is None and request.verb in ("set", "acquire"):
+        with self._commands:
+            known = self._table.known(request)
+        if known is None and request.verb != "arm":
             # Wait for the scan before it outside the lock, so that nobody else waits with us.
-            self._wait_until_idle()
-        with self._lock:
-            return self._answer_once(request)
+            self._idle.wait(lambda: self._beam.running is None, BUSY_S)
+        with self._commands:
+            return self._once(request, lasting=True)
+
+    def _once(self, request: Request, lasting: bool) -> Reply:
+        """Do it and write it down, unless it was done before."""
+
+        def deed() -> Reply:
+            return self._attempt(request)
+
+        known = self._table.known(request)
+        reply = known or self._table.once(request, deed, lasting)
+        if known is None or known.error == RequestReused.__name__:
+            self._note(request, reply)
+        return reply
 
     def state(self) -> InstrumentState:
         """Return what the instrument is doing, from what was last heard; asks nobody."""
-        facts, guard = self._facts, self._guard_facts
-        is_open = None if guard is None else guard.get("open")
+        facts = self._facts
         return InstrumentState(
-            activity=self._activity(),
-            beam="unknown" if is_open is None else "open" if is_open else "blanked",
+            activity=self._beam.activity(),
+            beam=self._beam.seen(),
             lease=self._lease.info(self._clock()),
             parameters=facts.get("parameters", {}),
             clock_s=facts.get("clock_s", 0.0),
             dose_electrons=facts.get("dose_electrons", 0.0),
+            local=self._override.control,
+            interrupted=self._table.interrupted(),
         )
 
     def heard(self, facts: Mapping[str, Any]) -> None:
@@ -172,44 +170,27 @@ class Desk:
         """Note that a scan has ended: blank, and let the next command in."""
         self.heard({**self._facts, **message})
         end = ScanEnd.model_validate(message["ended"])
-        self._hear_guard(self._guard.say("close"))
+        self._beam.close()
         self._audit.note("scan ended", **end.model_dump())
-        with self._idle:
-            self._running = None
-            self._idle.notify_all()
+        self._table.scan_ended(end.scan_id, end.status == "complete")
+        self._beam.running = None
+        self._idle.woken()
 
     def beat(self) -> None:
         """Renew the beam's permission while a scan of a living lease runs; call every 0.1 s or so.
 
         A silent guard, a dead driver, or a holder of the lease that went silent blanks the beam.
         """
-        if self._running is None:
-            self._hear_guard(self._guard.say("beat"))
+        self._override.look()
+        self._succession.notice()
+        running = self._beam.running
+        if running is None:
+            self._beam.beat(keeps_open=False)
         elif not self._driver.alive():
             reason = "the driver process has ended; restart the server"
-            self.ended(
-                {"ended": ScanEnd(scan_id=self._running, status="failed", n_frames=0, reason=reason).model_dump()}
-            )
-        elif self._lease.info(self._clock()) is None:
-            self._hear_guard(self._guard.say("halt"))
-        else:
-            self._hear_guard(self._guard.say("beat", lease_s=BEAM_LEASE_S))
-
-    def _hear_guard(self, facts: Mapping[str, Any] | None) -> None:
-        if facts is None and self._guard_facts is not None:
-            self._audit.note("guard silent", done="blanked by the server")
-        if facts is None:
-            self._blank()
-        self._guard_facts = facts
-
-    def _activity(self) -> Any:
-        guard = self._guard_facts
-        reason = "guard silent" if guard is None else str(guard.get("reason", ""))
-        if "driver silent" in reason or guard is None:
-            return "lost"
-        if reason:
-            return "paused" if reason.startswith("paused") else "stopped"
-        return "acquiring" if self._running is not None else "idle"
+            self.ended({"ended": ScanEnd(scan_id=running, status="failed", n_frames=0, reason=reason).model_dump()})
+        elif self._lease.holder(self._clock()) == self._beam.keeper:
+            self._beam.beat(keeps_open=True)
 
     def _describe(self) -> dict[str, Any]:
         values = self._facts.get("parameters", {})
@@ -220,49 +201,15 @@ class Desk:
         info = self._info.model_copy(update={"parameters": parameters})
         return Description(protocol=PROTOCOL, version=self._version, info=info).model_dump()
 
-    def _answer_once(self, request: Request) -> Reply:
-        stored = self._stored(request)
-        if stored is not None:
-            return stored
-        reply = self._kept(request) if request.verb in COMMANDS else self._attempt(request)
-        self._note(request, reply)
-        return reply
-
     def _note(self, request: Request, reply: Reply) -> None:
         facts = {"client": request.client, "verb": request.verb, "arguments": request.arguments}
         self._audit.note(reply.status, request=request.request_id, **facts, message=reply.message)
 
-    def _kept(self, request: Request) -> Reply:
-        """Carry out a command between two notes that outlive this process; a disk that takes none refuses it."""
-        try:
-            self._answers.begin(request.request_id)
-        except StorageFailed as full:
-            return _refusal(full)
-        reply = self._attempt(request)
-        try:
-            self._answers.store(request.request_id, reply)
-        except StorageFailed as full:
-            told = f"{full}. The command was {reply.status}; asked again, its outcome will be told as not known"
-            return Reply(status="failed", error=type(full).__name__, message=told)
-        return reply
-
-    def _stored(self, request: Request) -> Reply | None:
-        reply = self._answers.of(request.request_id) if request.verb in COMMANDS else None
-        scan = None if reply is None else reply.value.get("scan")
-        if scan is not None and not scan["scan_id"].startswith(self._session):
-            # Its frames were with a driver that is gone.
-            return _interrupted(f"scan {scan['scan_id']} was begun before this server was restarted")
-        return reply
-
     def _attempt(self, request: Request) -> Reply:
-        try:
-            return Reply(status="done", value=self._do(request))
-        except DriverFailed as failure:
-            return Reply(status="failed", error=type(failure).__name__, message=str(failure))
-        except BeamloopError as refusal:
-            return _refusal(refusal)
+        return outcome_of(lambda: self._do(request))
 
     def _do(self, request: Request) -> dict[str, Any]:
+        self._override.refuse(request)
         if RIGHTS[request.verb].needs_lease:
             self._lease.require(request.client, self._clock())
         return self._deeds[request.verb](request)
@@ -286,68 +233,28 @@ class Desk:
         """Return the request's plan if the limits allow it and no scan is in its way."""
         plan = plan_from(request.arguments.get("plan"))
         self._limits.check(plan)
-        if self._running is not None:
-            raise LimitRefused(f"scan {self._running} is still running; wait for its end, or stop it")
+        if self._beam.running is not None:
+            raise LimitRefused(f"scan {self._beam.running} is still running; wait for its end, or stop it")
         return plan
 
-    def _take_lease(self, request: Request) -> dict[str, Any]:
-        client, purpose = request.client, str(request.arguments.get("purpose", ""))
-        info = self._lease.take(client, purpose, self._clock())
-        if self._served not in (None, client):
-            self._driver.tell("forget", receiver=self._served)
-        self._served = client
-        return info.model_dump()
-
-    def _renew(self, request: Request) -> dict[str, Any]:
-        return self._lease.renew(request.client, self._clock()).model_dump()
-
-    def _release(self, request: Request) -> dict[str, Any]:
-        if self._lease.release(request.client, self._clock()):
-            self._hear_guard(self._guard.say("halt"))
-            self._driver.tell("forget", receiver=request.client)
-        return {}
-
     def _arm(self, request: Request) -> dict[str, Any]:
-        facts = self._guard.say("arm")
-        self._hear_guard(facts)
-        if facts is None:
-            raise NotArmed("the guard does not answer; the instrument cannot be armed. Restart the server")
+        self._beam.arm()
         return {}
 
     def _expose(self, plan: dict[str, Any], measurement_id: str, client: str, needs_beam: bool) -> dict[str, Any]:
-        number = self._begin(BEAM_LEASE_S if needs_beam else 0.0)
-        self._scans += 1
-        self._running = f"{self._session}-{self._scans:06d}"
-        names = {"scan": number, "scan_id": self._running, "measurement_id": measurement_id, "receiver": client}
+        with self._succession.lock:
+            # Nobody may take the lease between this look and the beam.
+            self._lease.require(client, self._clock())
+            number = self._beam.begin(needs_beam)
+            self._scans += 1
+            scan_id = self._beam.running = f"{self._session}-{self._scans:06d}"
+            self._beam.keeper = client
+        names = {"scan": number, "scan_id": scan_id, "measurement_id": measurement_id, "receiver": client}
         try:
             return self._driver.ask("acquire", ANSWER_S, plan=plan, **names)
         except BeamloopError as failure:
-            self._hear_guard(self._guard.say("close"))
+            self._beam.close()
             # A driver that answered does not acquire; one that did not may yet begin, and tells when it ends.
             if not isinstance(failure, DriverSilent):
-                self._running = None
+                self._beam.running = None
             raise
-
-    def _begin(self, lease_s: float) -> int:
-        """Let the guard open the beam, if it is needed, and return the guard's number for the scan."""
-        facts = self._guard.say("begin", lease_s=lease_s)
-        if facts is None:
-            self._hear_guard(None)
-            raise NotArmed("the guard does not answer; the beam stays blanked. Restart the server")
-        if "refused" in facts:
-            raise NotArmed(facts["refused"])
-        self._hear_guard(facts)
-        return int(facts["scan"])
-
-    def _wait_until_idle(self) -> None:
-        with self._idle:
-            self._idle.wait_for(lambda: self._running is None, BUSY_S)
-
-
-def _interrupted(why: str) -> Reply:
-    told = f"{why}; whether it came to its end is not known. Charge its dose and repeat it under a new name"
-    return Reply(status="failed", error=Interrupted.__name__, message=told)
-
-
-def _refusal(error: BeamloopError) -> Reply:
-    return Reply(status="refused", error=type(error).__name__, message=str(error))

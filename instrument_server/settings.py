@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat
 
-from ..core import Frozen, Range
+from ..core import Frozen, Limit
 from ..core.storage import Durability
 
 Port = Annotated[int, Field(ge=0, le=65533)]
@@ -48,6 +48,8 @@ class ServerSettings(Frozen):
         How long the holder of the lease may be silent.
     silence_s
         How long server or driver may be silent while the beam is open.
+    relay
+        `HOST[:PORT]` of a relay to dial out to, so that clients reach the instrument through it; None for none.
     durability
         What begun commands and their answers survive: a power cut (`power`, two syncs of the disk more
         for each command) or a kill (`process`). If not given, `power` for hardware.
@@ -56,7 +58,8 @@ class ServerSettings(Frozen):
     instrument: Plugin
     port: Port = 7440
     folder: Path = Path("instrument-state")
-    limits: dict[str, Range] = Field(default_factory=dict)
+    limits: dict[str, Limit] = Field(default_factory=dict)
     lease_s: PositiveFloat = 5.0
     silence_s: PositiveFloat = 1.0
     durability: Durability | None = None
+    relay: str | None = None

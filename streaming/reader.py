@@ -8,6 +8,7 @@ that falls silent for some 10 s is forgotten, and begins anew.
 
 from __future__ import annotations
 
+from .admittance import CurveKey
 from .receiver import Receiver
 
 
@@ -24,6 +25,8 @@ class Reader(Receiver):
         Messages held here that nobody has taken, of 0.5-2 MiB each.
     only
         Id of the one scan, or measurement, to be read; empty for all.
+    key
+        Shown to a sender that wants one; the name must then be `KEY/...`.
 
     Raises
     ------
@@ -31,5 +34,5 @@ class Reader(Receiver):
         If the endpoint is malformed.
     """
 
-    def __init__(self, endpoint: str, name: str, credit: int = 32, only: str = "") -> None:
-        super().__init__(endpoint, name, credit, "read", only)
+    def __init__(self, endpoint: str, name: str, credit: int = 32, only: str = "", key: CurveKey | None = None) -> None:
+        super().__init__(endpoint, name, credit, "read", only, key)

@@ -20,15 +20,16 @@ from dataclasses import dataclass
 import zmq
 
 from ..core.closing import Closing
-from ..core.errors import ChannelClosed, InstrumentUnreachable, WireDamaged, WireInvalid, error_named
+from ..core.errors import ChannelClosed, InstrumentUnreachable, KeyRefused, WireDamaged, WireInvalid, error_named
 from ..core.frame import Scan
+from .admittance import Admittance, CurveKey
 from .channel import Incoming, Inflow
 from .doorbell import Doorbell
 from .incoming import Arrivals, IncomingScan, Item
 from .incoming import collect as collect
 from .keep_alive import keep_alive
 from .loss import Loss
-from .wire import Batch, Begin, End, Lost, Message, Numbered, Welcome, decode, encode
+from .wire import Batch, Begin, End, Lost, Message, Numbered, Refused, Welcome, decode, encode
 
 HEARTBEAT_S = 0.5
 OWED_S = 0.01
@@ -77,6 +78,8 @@ class Receiver(Closing):
         same name takes the place of the first, for good.
     credit
         Messages held here that nobody has taken, of 0.5-2 MiB each.
+    key
+        Shown to a sender that wants one; the name must then be `KEY/...`.
     reading
         Its class: `record`, the one recorder of the scans addressed to it; `read` and `live` as `Reader`
         and `Viewer`.
@@ -89,7 +92,10 @@ class Receiver(Closing):
         If the endpoint is malformed.
     """
 
-    def __init__(self, endpoint: str, name: str, credit: int = 32, reading: str = "record", only: str = "") -> None:
+    def __init__(
+        self, endpoint: str, name: str, credit: int = 32, reading: str = "record", only: str = "",
+        key: CurveKey | None = None,
+    ) -> None:  # fmt: skip
         if credit < 1:
             raise ValueError(f"credit of {credit} messages was asked for; at least 1 is needed to receive anything")
         self._endpoint, self._name = endpoint, name
@@ -101,8 +107,9 @@ class Receiver(Closing):
         self._heard_at: float | None = None
         self._asked_at = float("-inf")
         self._closing = self._ended = False
+        self._doubt = ""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._dealer = _connected(self._context, endpoint)
+        self._dealer, self._admittance = _connected(self._context, endpoint, key)
         self._bell = Doorbell(self._context)
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._serve, name=f"receiver {name}", daemon=True)
@@ -271,6 +278,8 @@ class Receiver(Closing):
 
     def _silence(self, what: str, timeout_s: float) -> str:
         within = f"{what} within {timeout_s:g} s"
+        if self._heard_at is None and self._doubt:
+            return f"{within}: {self._endpoint} was connected to, but {self._doubt}"
         if self._heard_at is None:
             return (
                 f"{within}: no answer at all from {self._endpoint}; check the address, that the instrument server "
@@ -286,6 +295,7 @@ class Receiver(Closing):
         poller = zmq.Poller()
         poller.register(self._bell.inner, zmq.POLLIN)
         poller.register(self._dealer, zmq.POLLIN)
+        poller.register(self._admittance.events, zmq.POLLIN)
         try:
             while not self._closing:
                 wait_s = OWED_S if self._incoming.owes else HEARTBEAT_S
@@ -295,12 +305,26 @@ class Receiver(Closing):
                         self._bell.answer()
                 if self._dealer in ready:
                     self._hear_all()
+                if self._admittance.events in ready:
+                    self._heed()
+                    if len(ready) == 1:
+                        # A hello now would be sent twice: the sender knocks on a new connection.
+                        continue
                 self._put_due(flush=not ready)
             self._put_due(flush=True)
         finally:
+            self._admittance.close()
             self._dealer.close(linger=int(LINGER_S * 1000))
             with self._news:
                 self._ended = True
+                self._news.notify_all()
+
+    def _heed(self) -> None:
+        refusal = self._admittance.refusal()
+        self._doubt = self._admittance.doubt()
+        if refusal:
+            with self._news:
+                self._incoming.hear(Refused(refusal, KeyRefused.__name__))
                 self._news.notify_all()
 
     def _hear_all(self) -> None:
@@ -416,7 +440,9 @@ def _scan_id(message: Numbered) -> str:
             return end.scan_id
 
 
-def _connected(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.Socket[bytes]:
+def _connected(
+    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, key: CurveKey | None
+) -> tuple[zmq.Socket[bytes], Admittance]:
     dealer = context.socket(zmq.DEALER)
     # Nothing may queue for a connection that does not exist: it would be stale when sent.
     dealer.setsockopt(zmq.IMMEDIATE, 1)
@@ -424,10 +450,12 @@ def _connected(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.So
     dealer.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
     dealer.setsockopt(zmq.MAXMSGSIZE, MOST_MESSAGE_BYTES)
     keep_alive(dealer)
+    admittance = Admittance(context, dealer, key)
     try:
         dealer.connect(endpoint)
     except zmq.ZMQError as error:
+        admittance.close()
         dealer.close(linger=0)
         context.term()
         raise ChannelClosed(f"cannot connect to {endpoint!r}: {error}; it must be like tcp://host:7441") from None
-    return dealer
+    return dealer, admittance

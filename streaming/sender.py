@@ -26,8 +26,10 @@ import zmq
 from ..core.closing import Closing
 from ..core.errors import ChannelClosed, UnknownName, WireInvalid
 from ..core.frame import FrameBatch, Scan, ScanEnd
+from .armour import Armour, armoured
 from .channel import MOST_CREDIT, Outflow, Outgoing
 from .doorbell import Doorbell
+from .gatehouse import LOOK_S, Gatehouse
 from .keep_alive import keep_alive
 from .seats import ReaderSeat, RecorderSeat, Seat, ViewerSeat
 from .spill import Spill, put_aside
@@ -85,8 +87,10 @@ class Sender(Closing):
         Where to listen; `*` takes a free port.
     retention_bytes
         Bytes kept in memory for one recorder.
+    armour
+        The keys that let receivers in, each to names of its own; None lets everybody in.
     spill_bytes, spill_folder
-        Bytes kept for it on disk, in this folder, once memory is full; at both bounds `send` pauses.
+        Bytes kept for a recorder on disk, in this folder, once memory is full; at both bounds `send` pauses.
     reader_bytes, viewer_bytes
         Bytes kept for one reader and one viewer, in memory.
 
@@ -102,13 +106,15 @@ class Sender(Closing):
     """
 
     def __init__(
-        self, endpoint: str = "tcp://127.0.0.1:*", retention_bytes: int = 256 * 2**20, spill_bytes: int = 0,
-        spill_folder: Path | None = None, reader_bytes: int = 64 * 2**20, viewer_bytes: int = 16 * 2**20,
+        self, endpoint: str = "tcp://127.0.0.1:*", retention_bytes: int = 256 * 2**20, armour: Armour | None = None,
+        spill_bytes: int = 0, spill_folder: Path | None = None, reader_bytes: int = 64 * 2**20,
+        viewer_bytes: int = 16 * 2**20,
     ) -> None:  # fmt: skip
         self._retention_bytes, self._reader_bytes, self._viewer_bytes = retention_bytes, reader_bytes, viewer_bytes
         self._spill_bytes, self._spill_folder = spill_bytes, spill_folder
         if spill_folder is not None:
             put_aside(spill_folder)
+        self._gatehouse = None if armour is None else Gatehouse(armour)
         self._seats: dict[str, Seat] = {}
         self._routes: dict[bytes, str] = {}
         # Of readers and viewers: which scan they want, empty for all, and when they were heard.
@@ -121,7 +127,7 @@ class Sender(Closing):
         self._closing_at: float | None = None
         self._ended = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._router = _listening(self._context, endpoint)
+        self._router = _listening(self._context, endpoint, armour)
         self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
         self._bell = Doorbell(self._context)
         self._changed = threading.Condition()
@@ -337,16 +343,18 @@ class Sender(Closing):
         poller.register(self._router, zmq.POLLIN)
         try:
             while not self._finished():
-                self._turn(dict(poller.poll(self._poll_ms())))
+                self._turn(dict(poller.poll(self._patience_ms())))
         finally:
             self._router.close(linger=0)
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
 
-    def _poll_ms(self) -> int | None:
+    def _patience_ms(self) -> int | None:
         """Return how long to wait for news; None where nothing happens without any."""
-        return int(POLL_S * 1000) if self._wants or self._stalled or self._closing_at is not None else None
+        if self._wants or self._stalled or self._closing_at is not None:
+            return int(POLL_S * 1000)
+        return None if self._gatehouse is None else int(LOOK_S * 1000)
 
     def _finished(self) -> bool:
         if self._closing_at is None:
@@ -361,6 +369,10 @@ class Sender(Closing):
                 self._bell.answer()
         if self._router in ready:
             self._hear_all()
+        if self._gatehouse is not None:
+            for route, refused in self._gatehouse.expelled(self._routes):
+                self._put(route, refused)
+                self._unlink(route)
         with self._changed:
             due = self._due()
         for route, messages in due:
@@ -399,7 +411,12 @@ class Sender(Closing):
             except WireInvalid:
                 self._invalid += 1
                 continue
-            self._hear(route.bytes, message)
+            refused = None if self._gatehouse is None else self._gatehouse.heard(route, message)
+            if refused is None:
+                self._hear(route.bytes, message)
+            else:
+                self._put(route.bytes, refused)
+                self._unlink(route.bytes)
 
     def _hear(self, route: bytes, message: Message) -> None:
         match message:
@@ -526,7 +543,7 @@ def _contiguous(batch: FrameBatch) -> FrameBatch:
     return batch if frames is batch.frames else replace(batch, frames=frames)
 
 
-def _listening(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.Socket[bytes]:
+def _listening(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, armour: Armour | None) -> zmq.Socket[bytes]:
     router = context.socket(zmq.ROUTER)
     # A send to a peer that is gone must fail, or its frames would vanish inside the socket.
     router.setsockopt(zmq.ROUTER_MANDATORY, 1)
@@ -534,6 +551,7 @@ def _listening(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.So
     router.setsockopt(zmq.SNDHWM, 2 * MOST_CREDIT)
     router.setsockopt(zmq.MAXMSGSIZE, 2**16)
     keep_alive(router)
+    armoured(context, router, armour)
     try:
         router.bind(endpoint)
     except zmq.ZMQError as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..core.closing import Closing
 from ..core.frame import FrameBatch, Scan, ScanEnd
+from .admittance import CurveKey
 from .receiver import Receiver, ReceiverStatistics
 
 
@@ -50,6 +51,8 @@ class Viewer(Closing):
         Batches on their way at a time; more are smoother on a long line, and older.
     only
         Id of the one scan, or measurement, to look at; empty for all.
+    key
+        Shown to a sender that wants one; the name must then be `KEY/...`.
 
     Raises
     ------
@@ -57,8 +60,8 @@ class Viewer(Closing):
         If the endpoint is malformed.
     """
 
-    def __init__(self, endpoint: str, name: str, credit: int = 2, only: str = "") -> None:
-        self._receiver = Receiver(endpoint, name, credit, "live", only)
+    def __init__(self, endpoint: str, name: str, credit: int = 2, only: str = "", key: CurveKey | None = None) -> None:
+        self._receiver = Receiver(endpoint, name, credit, "live", only, key)
 
     def look(self, timeout_s: float) -> Sight:
         """Wait for the next sight of whichever scan.
