@@ -330,7 +330,7 @@ class Outgoing:
             reading=self._reading, linked=self._linked, offered=self._offered, received=self._received,
             stored=self._stored, sent=self._sent, resent=self._resent, links=self._links,
             retained=len(held), retained_bytes=held.held_bytes,
-            spilled=held.spilled, spilled_bytes=held.spilled_bytes, fault=held.fault, lost=self._lost,
+            spilled=held.spilled, spilled_bytes=held.spilled_bytes, fault=held.fault, lost=self._lost + held.damaged,
             forgotten=self._forgotten, invalid=self._invalid,
         )  # fmt: skip
 
