@@ -154,14 +154,15 @@ class Desk:
         """
         running = self._beam.running
         if running is None:
-            self._beam.beat(keeps_open=False)
+            self._beam.beat()
         elif not self._driver.alive():
             reason = "the driver process has ended; restart the server"
             self.ended({"ended": ScanEnd(scan_id=running, status="failed", n_frames=0, reason=reason).model_dump()})
-        elif self._lease.info(self._clock()) is None:
+        elif (lease := self._lease.info(self._clock())) is None:
             self._beam.halt()
         else:
-            self._beam.beat(keeps_open=True)
+            # Not longer than the lease, so that the guard blanks when that runs out and not at the next beat.
+            self._beam.beat(lease.expires_in_s)
 
     def _describe(self) -> dict[str, Any]:
         values = self._facts.get("parameters", {})
@@ -240,7 +241,9 @@ class Desk:
         return {}
 
     def _expose(self, plan: dict[str, Any], measurement_id: str, client: str, needs_beam: bool) -> dict[str, Any]:
-        number = self._beam.begin(needs_beam)
+        lease = self._lease.info(self._clock())
+        # With a lease that ends this moment the beam is asked for all the same, and dark at once.
+        number = self._beam.begin(0.0 if not needs_beam else 1e-3 if lease is None else lease.expires_in_s)
         self._scans += 1
         scan_id = self._beam.running = f"{self._session}-{self._scans:06d}"
         names = {"scan": number, "scan_id": scan_id, "measurement_id": measurement_id, "receiver": client}

@@ -142,6 +142,8 @@ class Socket:
             self._route(data)
         elif self.kind == zmq.REQ:
             self._asked += 1
+            # As libzmq does: an answer to an earlier question is thrown away, never taken for this one's.
+            self._inbox.clear()
             correlates = [self._asked.to_bytes(4)] if self._options.get(zmq.REQ_CORRELATE) else []
             self._put([*correlates, b"", *data])
         else:
