@@ -34,12 +34,15 @@ class Beam:
     ----------
     running
         Name of the scan under way; None between scans.
+    keeper
+        The client whose lease lets the scan under way go on.
     """
 
     def __init__(self, guard: GuardVoice, blank: Callable[[], None], on_silence: Callable[[], None]) -> None:
         self._guard, self._blank, self._on_silence = guard, blank, on_silence
         self._facts: Mapping[str, Any] | None = {}
         self.running: str | None = None
+        self.keeper = ""
 
     def begin(self, open_s: float) -> int:
         """Let the guard open the beam, unless for no time, and return the guard's number for the scan.

@@ -25,7 +25,7 @@ from ..core import (
     ProtocolMismatch,
     Reply,
     Request,
-    RoleLacking,
+    RequestReused,
     ScanEnd,
     SetParameters,
     plan_from,
@@ -38,7 +38,9 @@ from .command_table import CommandTable, Ledger
 from .idle import Idle
 from .lease import Lease
 from .outcome import outcome_of, refusal
+from .override import NoSwitch, Override, Switch
 from .rights import LOOPBACK, RIGHTS, Caller, require_role
+from .succession import Succession
 from .voices import DriverVoice, GuardVoice
 
 ANSWER_S = 5.0
@@ -51,6 +53,10 @@ BUSY_S = 4.0
 """How long a command waits for the scan before it."""
 
 COMMANDS = frozenset({"arm", "set", "acquire"})
+"""What is done at the instrument, one after another; its answers outlive this process."""
+
+ABOUT_THE_LEASE = frozenset({"lease", "release", "hand_over", "break_glass"})
+"""What waits for no command, so that a hanging driver keeps nobody from taking over."""
 
 
 class Desk:
@@ -72,26 +78,28 @@ class Desk:
         Monotonic seconds.
     idle
         Waits for the end of a scan.
+    switch
+        The switch at the instrument that wins over any remote.
     """
 
     def __init__(
         self, version: str, info: InstrumentInfo, limits: Limits, driver: DriverVoice, guard: GuardVoice, lease: Lease,
         answers: Ledger, audit: Audit, blank: Callable[[], None], clock: Callable[[], float] = time.monotonic,
-        idle: Idle | None = None,
+        idle: Idle | None = None, switch: Switch | None = None,
     ) -> None:  # fmt: skip
         self._version, self._info, self._limits = version, info, limits
         self._driver, self._lease, self._audit = driver, lease, audit
         self._clock, self._idle = clock, idle or Idle()
         self._beam = Beam(guard, blank, lambda: audit.note("guard silent", done="blanked by the server"))
-        self._lock = threading.RLock()
+        self._succession = Succession(lease, self._beam, driver, audit, clock)
+        self._override = Override(switch or NoSwitch(), self._succession, self._beam, audit)
+        self._commands, self._words = threading.RLock(), threading.RLock()
         # Names of scans must never come again, not even after a restart: frames are told apart by them.
         self._session, self._scans = secrets.token_hex(3), 0
         self._table = CommandTable(answers, self._session)
-        self._served: str | None = None
         self._facts: dict[str, Any] = {}
         self._deeds: dict[Verb, Callable[[Request], dict[str, Any]]] = {
-            "lease": self._take_lease, "renew": self._renew, "release": self._release,
-            "arm": self._arm, "set": self._set, "acquire": self._acquire,
+            **self._succession.deeds, "arm": self._arm, "set": self._set, "acquire": self._acquire,
         }  # fmt: skip
 
     def answer(self, request: Request, caller: Caller = LOOPBACK) -> Reply:
@@ -103,24 +111,42 @@ class Desk:
                     f"{self._version} on your side"
                 )
             )
-        try:
-            require_role(caller, request.verb)
-        except RoleLacking as lacking:
-            self._note(request, reply := refusal(lacking))
-            return reply
         if request.verb == "describe":
             return Reply(status="done", value=self._describe())
         if request.verb == "state":
             return Reply(status="done", value=self.state().model_dump())
-        if request.verb == "renew":
+        try:
+            require_role(caller, request.verb)
+            return self._done(request)
+        except BeamloopError as error:
+            self._note(request, reply := refusal(error))
+            return reply
+
+    def _done(self, request: Request) -> Reply:
+        if request.verb in ABOUT_THE_LEASE:
+            with self._words:
+                return self._once(request, lasting=False)
+        if request.verb not in COMMANDS:
             return self._attempt(request)
-        with self._lock:
-            known = self._table.known(request) if request.verb in COMMANDS else None
-        if known is None and request.verb in ("set", "acquire"):
+        with self._commands:
+            known = self._table.known(request)
+        if known is None and request.verb != "arm":
             # Wait for the scan before it outside the lock, so that nobody else waits with us.
             self._idle.wait(lambda: self._beam.running is None, BUSY_S)
-        with self._lock:
-            return self._answer_once(request)
+        with self._commands:
+            return self._once(request, lasting=True)
+
+    def _once(self, request: Request, lasting: bool) -> Reply:
+        """Do it and write it down, unless it was done before."""
+
+        def deed() -> Reply:
+            return self._attempt(request)
+
+        known = self._table.known(request)
+        reply = known or self._table.once(request, deed, lasting)
+        if known is None or known.error == RequestReused.__name__:
+            self._note(request, reply)
+        return reply
 
     def state(self) -> InstrumentState:
         """Return what the instrument is doing, from what was last heard; asks nobody."""
@@ -132,6 +158,8 @@ class Desk:
             parameters=facts.get("parameters", {}),
             clock_s=facts.get("clock_s", 0.0),
             dose_electrons=facts.get("dose_electrons", 0.0),
+            local=self._override.control,
+            interrupted=self._table.interrupted(),
         )
 
     def heard(self, facts: Mapping[str, Any]) -> None:
@@ -144,6 +172,7 @@ class Desk:
         end = ScanEnd.model_validate(message["ended"])
         self._beam.close()
         self._audit.note("scan ended", **end.model_dump())
+        self._table.scan_ended(end.scan_id, end.status == "complete")
         self._beam.running = None
         self._idle.woken()
 
@@ -152,15 +181,15 @@ class Desk:
 
         A silent guard, a dead driver, or a holder of the lease that went silent blanks the beam.
         """
+        self._override.look()
+        self._succession.notice()
         running = self._beam.running
         if running is None:
             self._beam.beat()
         elif not self._driver.alive():
             reason = "the driver process has ended; restart the server"
             self.ended({"ended": ScanEnd(scan_id=running, status="failed", n_frames=0, reason=reason).model_dump()})
-        elif (lease := self._lease.info(self._clock())) is None:
-            self._beam.halt()
-        else:
+        elif (lease := self._lease.info(self._clock())) is not None and lease.holder == self._beam.keeper:
             # Not longer than the lease, so that the guard blanks when that runs out and not at the next beat.
             self._beam.beat(lease.expires_in_s)
 
@@ -173,17 +202,6 @@ class Desk:
         info = self._info.model_copy(update={"parameters": parameters})
         return Description(protocol=PROTOCOL, version=self._version, info=info).model_dump()
 
-    def _answer_once(self, request: Request) -> Reply:
-        if request.verb in COMMANDS:
-            known = self._table.known(request)
-            if known is not None:
-                return known
-            reply = self._table.once(request, lambda: self._attempt(request))
-        else:
-            reply = self._attempt(request)
-        self._note(request, reply)
-        return reply
-
     def _note(self, request: Request, reply: Reply) -> None:
         facts = {"client": request.client, "verb": request.verb, "arguments": request.arguments}
         self._audit.note(reply.status, request=request.request_id, **facts, message=reply.message)
@@ -192,6 +210,7 @@ class Desk:
         return outcome_of(lambda: self._do(request))
 
     def _do(self, request: Request) -> dict[str, Any]:
+        self._override.refuse(request)
         if RIGHTS[request.verb].needs_lease:
             self._lease.require(request.client, self._clock())
         return self._deeds[request.verb](request)
@@ -219,33 +238,19 @@ class Desk:
             raise LimitRefused(f"scan {self._beam.running} is still running; wait for its end, or stop it")
         return plan
 
-    def _take_lease(self, request: Request) -> dict[str, Any]:
-        client, purpose = request.client, str(request.arguments.get("purpose", ""))
-        info = self._lease.take(client, purpose, self._clock())
-        if self._served not in (None, client):
-            self._driver.tell("forget", receiver=self._served)
-        self._served = client
-        return info.model_dump()
-
-    def _renew(self, request: Request) -> dict[str, Any]:
-        return self._lease.renew(request.client, self._clock()).model_dump()
-
-    def _release(self, request: Request) -> dict[str, Any]:
-        if self._lease.release(request.client, self._clock()):
-            self._beam.halt()
-            self._driver.tell("forget", receiver=request.client)
-        return {}
-
     def _arm(self, request: Request) -> dict[str, Any]:
         self._beam.arm()
         return {}
 
     def _expose(self, plan: dict[str, Any], measurement_id: str, client: str, needs_beam: bool) -> dict[str, Any]:
-        lease = self._lease.info(self._clock())
-        # With a lease that ends this moment the beam is asked for all the same, and dark at once.
-        number = self._beam.begin(0.0 if not needs_beam else 1e-3 if lease is None else lease.expires_in_s)
-        self._scans += 1
-        scan_id = self._beam.running = f"{self._session}-{self._scans:06d}"
+        with self._succession.lock:
+            # Nobody may take the lease between this look and the beam.
+            now_s = self._clock()
+            left_s = self._lease.require(client, now_s).expires_s - now_s
+            number = self._beam.begin(left_s if needs_beam else 0.0)
+            self._scans += 1
+            scan_id = self._beam.running = f"{self._session}-{self._scans:06d}"
+            self._beam.keeper = client
         names = {"scan": number, "scan_id": scan_id, "measurement_id": measurement_id, "receiver": client}
         try:
             return self._driver.ask("acquire", ANSWER_S, plan=plan, **names)

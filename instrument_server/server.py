@@ -31,6 +31,7 @@ from .face import shown
 from .guard import GuardOrders
 from .guard_line import GuardLine
 from .lease import Lease
+from .local_switch import LocalSwitch
 from .ports import free_port
 from .settings import ServerSettings
 
@@ -87,7 +88,7 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
         blanker: Blanker = find(BLANKERS, plugin.blanker)(folder)
         desk = Desk(
             __version__, info, Limits(info, settings.limits), link, line, Lease(settings.lease_s), answers, audit,
-            blanker.close,
+            blanker.close, switch=LocalSwitch(folder),
         )  # fmt: skip
         desk.heard(facts)
         desk_ready.append(desk)

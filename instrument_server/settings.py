@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat
 
-from ..core import Frozen, Range
+from ..core import Frozen, Limit
 from ..core.storage import Durability
 
 Port = Annotated[int, Field(ge=0, le=65533)]
@@ -58,7 +58,7 @@ class ServerSettings(Frozen):
     instrument: Plugin
     port: Port = 7440
     folder: Path = Path("instrument-state")
-    limits: dict[str, Range] = Field(default_factory=dict)
+    limits: dict[str, Limit] = Field(default_factory=dict)
     lease_s: PositiveFloat = 5.0
     silence_s: PositiveFloat = 1.0
     durability: Durability | None = None

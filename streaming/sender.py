@@ -25,8 +25,10 @@ import zmq
 from ..core.closing import Closing
 from ..core.errors import ChannelClosed, UnknownName, WireInvalid
 from ..core.frame import FrameBatch, Scan, ScanEnd
+from .armour import Armour, armoured
 from .channel import MOST_CREDIT, Outflow, Outgoing
 from .doorbell import Doorbell
+from .gatehouse import LOOK_S, Gatehouse
 from .keep_alive import keep_alive
 from .wire import VERSION, Hello, Knock, Message, Received, Refused, Stored, decode, encode
 
@@ -62,6 +64,8 @@ class Sender(Closing):
         Where to listen; `*` takes a free port.
     retention_bytes
         Bytes kept for one receiver before `send` pauses.
+    armour
+        The keys that let receivers in, each to names of its own; None lets everybody in.
 
     Attributes
     ----------
@@ -74,8 +78,14 @@ class Sender(Closing):
         If the endpoint cannot be listened at.
     """
 
-    def __init__(self, endpoint: str = "tcp://127.0.0.1:*", retention_bytes: int = 256 * 2**20) -> None:
+    def __init__(
+        self,
+        endpoint: str = "tcp://127.0.0.1:*",
+        retention_bytes: int = 256 * 2**20,
+        armour: Armour | None = None,
+    ) -> None:
         self._retention_bytes = retention_bytes
+        self._gatehouse = None if armour is None else Gatehouse(armour)
         self._channels: dict[str, Outgoing] = {}
         self._routes: dict[bytes, str] = {}
         self._scans: dict[str, Scan] = {}
@@ -84,7 +94,7 @@ class Sender(Closing):
         self._closing_at: float | None = None
         self._ended = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._router = _listening(self._context, endpoint)
+        self._router = _listening(self._context, endpoint, armour)
         self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
         self._bell = Doorbell(self._context)
         self._changed = threading.Condition()
@@ -225,12 +235,17 @@ class Sender(Closing):
         poller.register(self._router, zmq.POLLIN)
         try:
             while not self._finished():
-                self._turn(dict(poller.poll(None if self._closing_at is None else int(POLL_S * 1000))))
+                self._turn(dict(poller.poll(self._patience_ms())))
         finally:
             self._router.close(linger=0)
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
+
+    def _patience_ms(self) -> int | None:
+        if self._closing_at is not None:
+            return int(POLL_S * 1000)
+        return None if self._gatehouse is None else int(LOOK_S * 1000)
 
     def _finished(self) -> bool:
         if self._closing_at is None:
@@ -245,6 +260,10 @@ class Sender(Closing):
                 self._bell.answer()
         if self._router in ready:
             self._hear_all()
+        if self._gatehouse is not None:
+            for route, refused in self._gatehouse.expelled(self._routes):
+                self._put(route, refused)
+                self._unlink(route)
         with self._changed:
             due = [(route, self._channels[name].due()) for route, name in self._routes.items()]
         for route, messages in due:
@@ -262,7 +281,12 @@ class Sender(Closing):
             except WireInvalid:
                 self._invalid += 1
                 continue
-            self._hear(route.bytes, message)
+            refused = None if self._gatehouse is None else self._gatehouse.heard(route, message)
+            if refused is None:
+                self._hear(route.bytes, message)
+            else:
+                self._put(route.bytes, refused)
+                self._unlink(route.bytes)
 
     def _hear(self, route: bytes, message: Message) -> None:
         match message:
@@ -352,7 +376,7 @@ def _contiguous(batch: FrameBatch) -> FrameBatch:
     return batch if frames is batch.frames else replace(batch, frames=frames)
 
 
-def _listening(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.Socket[bytes]:
+def _listening(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, armour: Armour | None) -> zmq.Socket[bytes]:
     router = context.socket(zmq.ROUTER)
     # A send to a peer that is gone must fail, or its frames would vanish inside the socket.
     router.setsockopt(zmq.ROUTER_MANDATORY, 1)
@@ -360,6 +384,7 @@ def _listening(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.So
     router.setsockopt(zmq.SNDHWM, 2 * MOST_CREDIT)
     router.setsockopt(zmq.MAXMSGSIZE, 2**16)
     keep_alive(router)
+    armoured(context, router, armour)
     try:
         router.bind(endpoint)
     except zmq.ZMQError as error:

@@ -16,10 +16,10 @@ from beamloop.core import (
     DriverFailed,
     DriverSilent,
     InstrumentInfo,
+    Limit,
     LimitRefused,
     NotRecorded,
     Parameter,
-    Range,
     Region,
     Reply,
     Request,
@@ -86,10 +86,10 @@ class Bench:
         self.answers, self.audit = Answers(folder / "answers.sqlite"), Audit(self.audit_file)
         self.desk = self.made(INFO)
 
-    def made(self, info: InstrumentInfo) -> Desk:
+    def made(self, info: InstrumentInfo, **more: Any) -> Desk:
         return Desk(
             "0.1", info, Limits(info), self.driver, self.guard, Lease(5.0), self.answers, self.audit, self.blank,
-            lambda: self.now_s,
+            lambda: self.now_s, **more,
         )  # fmt: skip
 
     def blank(self) -> None:
@@ -351,7 +351,7 @@ def test_a_command_on_which_the_server_died_is_known_as_begun(tmp_path: Path) ->
 def test_a_full_disk_refuses_a_command_before_it_is_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.ask("lease")
 
-    def full(request_id: str) -> None:
+    def full(request_id: str, asked: object) -> None:
         raise StorageFailed("the disk is full")
 
     with monkeypatch.context() as patch:
@@ -363,8 +363,8 @@ def test_a_full_disk_refuses_a_command_before_it_is_begun(bench: Bench, monkeypa
 
 
 def test_a_configuration_may_only_narrow_a_limit() -> None:
-    narrow = Limits(INFO, {"defocus_m": Range(low=0.0, high=1e-7)})
+    narrow = Limits(INFO, {"defocus_m": Limit(low=0.0, high=1e-7)})
     assert narrow.of("defocus_m").high == pytest.approx(1e-7)
-    with pytest.raises(SettingsInvalid, match="may only narrow"):
-        Limits(INFO, {"defocus_m": Range(low=-1.0, high=1.0)})
+    with pytest.raises(SettingsInvalid, match="may only narrow a limit"):
+        Limits(INFO, {"defocus_m": Limit(low=-1.0, high=1.0)})
     assert issubclass(LimitRefused, BeamloopError)
