@@ -104,8 +104,8 @@ class Beam:
         return "acquiring" if self.running is not None else "idle"
 
     def _hear(self, facts: Mapping[str, Any] | None) -> None:
-        if facts is None and self._facts is not None:
-            self._on_silence()
+        before, self._facts = self._facts, facts
         if facts is None:
             self._blank()
-        self._facts = facts
+        if facts is None and before is not None:
+            self._on_silence()

@@ -28,6 +28,7 @@ from ..core import (
     RequestReused,
     ScanEnd,
     SetParameters,
+    StorageFailed,
     plan_from,
 )
 from ..core.control import PROTOCOL, Verb
@@ -37,6 +38,7 @@ from .beam import Beam
 from .command_table import CommandTable, Ledger
 from .idle import Idle
 from .lease import Lease
+from .minutes import Minutes
 from .outcome import outcome_of, refusal
 from .override import NoSwitch, Override, Switch
 from .rights import LOOPBACK, RIGHTS, Caller, require_role
@@ -80,6 +82,11 @@ class Desk:
         Waits for the end of a scan.
     switch
         The switch at the instrument that wins over any remote.
+
+    Attributes
+    ----------
+    minutes
+        Writes into the audit, also for those around the desk.
     """
 
     def __init__(
@@ -88,11 +95,12 @@ class Desk:
         idle: Idle | None = None, switch: Switch | None = None,
     ) -> None:  # fmt: skip
         self._version, self._info, self._limits = version, info, limits
-        self._driver, self._lease, self._audit = driver, lease, audit
+        self._driver, self._lease = driver, lease
         self._clock, self._idle = clock, idle or Idle()
-        self._beam = Beam(guard, blank, lambda: audit.note("guard silent", done="blanked by the server"))
-        self._succession = Succession(lease, self._beam, driver, audit, clock)
-        self._override = Override(switch or NoSwitch(), self._succession, self._beam, audit)
+        self._beam = Beam(guard, blank, self._guard_is_silent)
+        self.minutes = Minutes(audit, self._beam.halt)
+        self._succession = Succession(lease, self._beam, driver, self.minutes, clock)
+        self._override = Override(switch or NoSwitch(), self._succession, self._beam, self.minutes)
         self._commands, self._words = threading.RLock(), threading.RLock()
         # Names of scans must never come again, not even after a restart: frames are told apart by them.
         self._session, self._scans = secrets.token_hex(3), 0
@@ -105,12 +113,11 @@ class Desk:
     def answer(self, request: Request, caller: Caller = LOOPBACK) -> Reply:
         """Do what a request of this caller asks, at most once, and return the reply; never raises BeamloopError."""
         if request.protocol != PROTOCOL:
-            return refusal(
-                ProtocolMismatch(
-                    f"you speak control protocol {request.protocol}, this server speaks {PROTOCOL}; install beamloop "
-                    f"{self._version} on your side"
-                )
+            mismatch = ProtocolMismatch(
+                f"you speak control protocol {request.protocol}, this server speaks {PROTOCOL}; install beamloop "
+                f"{self._version} on your side"
             )
+            return self.minutes.refused(request, refusal(mismatch))
         if request.verb == "describe":
             return Reply(status="done", value=self._describe())
         if request.verb == "state":
@@ -119,15 +126,15 @@ class Desk:
             require_role(caller, request.verb)
             return self._done(request)
         except BeamloopError as error:
-            self._note(request, reply := refusal(error))
-            return reply
+            return self.minutes.refused(request, refusal(error))
 
     def _done(self, request: Request) -> Reply:
         if request.verb in ABOUT_THE_LEASE:
             with self._words:
                 return self._once(request, lasting=False)
         if request.verb not in COMMANDS:
-            return self._attempt(request)
+            reply = self._attempt(request)
+            return reply if reply.status == "done" else self.minutes.refused(request, reply)
         with self._commands:
             known = self._table.known(request)
         if known is None and request.verb != "arm":
@@ -138,14 +145,12 @@ class Desk:
 
     def _once(self, request: Request, lasting: bool) -> Reply:
         """Do it and write it down, unless it was done before."""
-
-        def deed() -> Reply:
-            return self._attempt(request)
-
         known = self._table.known(request)
-        reply = known or self._table.once(request, deed, lasting)
-        if known is None or known.error == RequestReused.__name__:
-            self._note(request, reply)
+        if known is not None:
+            return self.minutes.refused(request, known) if known.error == RequestReused.__name__ else known
+        reply = self._table.once(request, lambda: self.minutes.kept(request, lambda: self._attempt(request)), lasting)
+        if reply.error == StorageFailed.__name__:
+            self._beam.halt()
         return reply
 
     def state(self) -> InstrumentState:
@@ -171,7 +176,7 @@ class Desk:
         self.heard({**self._facts, **message})
         end = ScanEnd.model_validate(message["ended"])
         self._beam.close()
-        self._audit.note("scan ended", **end.model_dump())
+        self.minutes.mark("scan ended", **end.model_dump())
         self._table.scan_ended(end.scan_id, end.status == "complete")
         self._beam.running = None
         self._idle.woken()
@@ -193,6 +198,9 @@ class Desk:
             # Not longer than the lease, so that the guard blanks when that runs out and not at the next beat.
             self._beam.beat(lease.expires_in_s)
 
+    def _guard_is_silent(self) -> None:
+        self.minutes.mark("guard silent", done="blanked by the server")
+
     def _describe(self) -> dict[str, Any]:
         values = self._facts.get("parameters", {})
         parameters = tuple(
@@ -201,10 +209,6 @@ class Desk:
         )
         info = self._info.model_copy(update={"parameters": parameters})
         return Description(protocol=PROTOCOL, version=self._version, info=info).model_dump()
-
-    def _note(self, request: Request, reply: Reply) -> None:
-        facts = {"client": request.client, "verb": request.verb, "arguments": request.arguments}
-        self._audit.note(reply.status, request=request.request_id, **facts, message=reply.message)
 
     def _attempt(self, request: Request) -> Reply:
         return outcome_of(lambda: self._do(request))

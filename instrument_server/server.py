@@ -21,6 +21,7 @@ from ..core import Blanker, DriverFailed, InstrumentInfo
 from ..core.control import FRAMES_OFFSET, GUARD_OFFSET
 from ..core.limits import Limits
 from ..core.registry import BLANKERS, find
+from ..core.storage import Durability
 from .answers import Answers
 from .audit import Audit
 from .children import child
@@ -60,7 +61,7 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
     with ExitStack() as stack:
         answers = Answers(folder / "answers.sqlite", settings.durability or "power")
         stack.callback(answers.close)
-        audit = Audit(folder / "audit.jsonl")
+        audit = Audit(folder / "audit.jsonl", settings.durability or "power")
         stack.callback(audit.close)
         for request_id in answers.interrupted():
             audit.note("interrupted", request=request_id)
@@ -84,7 +85,9 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
         stack.callback(link.dismiss)
         facts = link.ready(driver, READY_S)
         info = InstrumentInfo.model_validate(facts["info"])
-        answers.promise(settings.durability or ("power" if info.source == "hardware" else "process"))
+        durability: Durability = settings.durability or ("power" if info.source == "hardware" else "process")
+        answers.promise(durability)
+        audit.promise(durability)
         blanker: Blanker = find(BLANKERS, plugin.blanker)(folder)
         desk = Desk(
             __version__, info, Limits(info, settings.limits), link, line, Lease(settings.lease_s), answers, audit,
@@ -93,7 +96,7 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
         desk.heard(facts)
         desk_ready.append(desk)
         audit.note("serving", instrument=info.name, source=info.source, port=port)
-        stack.callback(audit.note, "closing")
+        stack.callback(desk.minutes.mark, "closing")
         stack.enter_context(_beating(desk))
         stack.enter_context(shown(desk.answer, port))
         yield info, port

@@ -51,8 +51,8 @@ class ServerSettings(Frozen):
     relay
         `HOST[:PORT]` of a relay to dial out to, so that clients reach the instrument through it; None for none.
     durability
-        What begun commands and their answers survive: a power cut (`power`, two syncs of the disk more
-        for each command) or a kill (`process`). If not given, `power` for hardware.
+        What begun commands, their answers and the audit survive: a power cut (`power`, four syncs of the
+        disk more for each command) or a kill (`process`). If not given, `power` for hardware.
     """
 
     instrument: Plugin

@@ -84,8 +84,8 @@ class Admittance:
         return told
 
     def doubt(self) -> str:
-        """Return what speaks against being let in when an answer did not come; empty if nothing does."""
-        return self.refusal() or (_ENDED if self._failures else _UNANSWERED if self._unanswered else "")
+        """Return what speaks against being let in, beside a `refusal`, when an answer did not come; empty if nothing."""
+        return _ENDED if self._failures else _UNANSWERED if self._unanswered else ""
 
     def close(self) -> None:
         """Stop watching."""

@@ -321,7 +321,7 @@ class Receiver(Closing):
 
     def _heed(self) -> None:
         refusal = self._admittance.refusal()
-        self._doubt = self._admittance.doubt()
+        self._doubt = refusal or self._admittance.doubt()
         if refusal:
             with self._news:
                 self._incoming.hear(Refused(refusal, KeyRefused.__name__))
