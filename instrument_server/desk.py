@@ -208,13 +208,16 @@ class Desk:
         self._succession.notice()
         running = self._beam.running
         if running is None:
-            self._beam.beat(keeps_open=False)
+            self._beam.beat()
         elif not self._driver.alive():
             reason = "the driver process has ended; restart the server"
             end = ScanEnd(scan_id=running, status="failed", n_frames=0, reason=reason)
             self.ended({"ended": end.model_dump()}, is_known=False)
-        elif self._lease.holder(self._clock()) == self._beam.keeper and not self._uphold():
-            self._beam.beat(keeps_open=True)
+        else:
+            lease = self._lease.info(self._clock())
+            if lease is not None and lease.holder == self._beam.keeper and not self._uphold():
+                # Not longer than the lease, so that the guard blanks when that runs out and not at the next beat.
+                self._beam.beat(lease.expires_in_s)
 
     def _guard_is_silent(self) -> None:
         self.minutes.mark("guard silent", done="blanked by the server")
@@ -273,8 +276,9 @@ class Desk:
         try:
             with self._succession.lock:
                 # Nobody may take the lease between this look and the beam.
-                self._lease.require(client, self._clock())
-                number = self._beam.begin(needs_beam=not plan.expected)
+                now_s = self._clock()
+                left_s = self._lease.require(client, now_s).expires_s - now_s
+                number = self._beam.begin(0.0 if plan.expected else left_s)
                 self._beam.running, self._beam.keeper = scan_id, client
         except BeamloopError:
             self._settle(self._interlock.never_began(scan_id))
