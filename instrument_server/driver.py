@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,8 @@ class Driver:
                 sent += len(batch.indices)
                 if self.must_end():
                     raise BeamBlanked("the guard called a halt")
+            if sent != scan.n_frames:
+                raise DriverFailed(f"it gave {sent} frames and ended, {scan.n_frames} were announced")
         except (BeamBlanked, ChannelClosed) as error:
             status, reason = ("complete", "") if sent == scan.n_frames else ("stopped", str(error))
         except Exception as error:  # the border to vendor code: report it, and the driver lives on
@@ -178,11 +180,16 @@ def obey(driver: Driver, commands: zmq.Socket, events: zmq.Socket, gone: threadi
             events.send(pack({"number": number, "error": DriverFailed.__name__, "message": told}))
 
 
-def beat(line: GuardLine, driver: Driver, done: threading.Event) -> None:
-    """Tell the guard that this process lives, and pass its call to halt on."""
+def beat(line: GuardLine, driver: Driver, done: threading.Event, blank: Callable[[], None]) -> None:
+    """Tell the guard that this process lives, and pass its call to halt on; blank where the guard is silent.
+
+    The server blanks then too, unless it is silent as well.
+    """
     while not done.wait(BEAT_S):
         facts = line.say("beat", acquiring=driver.acquiring)
-        if facts is not None:
+        if facts is None:
+            blank()
+        else:
             driver.halted = facts["halted"]
 
 
@@ -203,7 +210,7 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
     armour = armour_for("frames", orders.keys, WordHome().tell)
     with Sender(f"tcp://{orders.listen}:{orders.frames_port}", armour=armour) as sender:
         driver = Driver(instrument, sender, gone)
-        beats = threading.Thread(target=beat, args=(line, driver, done), name="beat")
+        beats = threading.Thread(target=beat, args=(line, driver, done, blanker.close), name="beat")
         beats.start()
         try:
             # The guard must have heard the driver before anybody asks for the beam.
@@ -211,6 +218,7 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
             events.send(pack({"ready": True, **driver.describe()}))
             obey(driver, commands, events, gone)
         finally:
+            blanker.close()
             done.set()
             beats.join()
             instrument.close()

@@ -27,11 +27,15 @@ from .answers import Answers
 from .audit import Audit
 from .children import child
 from .desk import Desk
+from .dose import Dose
+from .dose_budget import cell_of, is_countable
+from .dose_store import DoseStore
 from .driver import DriverOrders
 from .driver_link import DriverLink
 from .face import shown
 from .guard import GuardOrders
 from .guard_line import GuardLine
+from .interlock import Interlock
 from .keys.key_list import Key, KeyList
 from .keys.place import Place
 from .keys.turned_away import TurnedAway
@@ -101,9 +105,10 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
         answers.promise(durability)
         audit.promise(durability)
         blanker: Blanker = find(BLANKERS, plugin.blanker)(folder)
+        interlock = stack.enter_context(_interlock(info, settings, folder, durability, audit))
         desk = Desk(
-            __version__, info, Limits(info, settings.limits), link, line, Lease(settings.lease_s), answers, audit,
-            blanker.close, switch=LocalSwitch(folder),
+            __version__, info, interlock, link, line, Lease(settings.lease_s), answers, audit, blanker.close,
+            switch=LocalSwitch(folder),
         )  # fmt: skip
         desk.heard(facts)
         desk_ready.append(desk)
@@ -114,6 +119,25 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
             stack.enter_context(_watched(keys, desk))
         stack.enter_context(shown(desk.answer, (listen, port), keys, partial(turned_away.tell, "control")))
         yield info, port
+
+
+@contextmanager
+def _interlock(
+    info: InstrumentInfo, settings: ServerSettings, folder: Path, durability: Durability, audit: Audit
+) -> Iterator[Interlock]:
+    """Give the limits and the dose of an instrument, with what outlived the last server."""
+    limits, dose = Limits(info, settings.limits, settings.rules), None
+    with ExitStack() as stack:
+        if is_countable(info, settings.dose):
+            store = DoseStore(folder / "dose.sqlite", cell_of(info, settings.dose), durability)
+            stack.callback(store.close)
+            for scan_id in store.unsettled:
+                audit.note("dose charged in full", scan=scan_id, why="nobody knows how it ended")
+            dose = Dose(info, settings.dose, store)
+        interlock = Interlock(limits, dose, folder / "limits.json")
+        for told in interlock.dropped:
+            audit.note("restriction dropped", why=told)
+        yield interlock
 
 
 def _keys(settings: ServerSettings) -> KeyList | None:
@@ -136,7 +160,7 @@ def _watched(keys: KeyList, desk: Desk) -> AbstractContextManager[None]:
         desk.minutes.mark("keys changed", listed={key.name: key.role for key in listed})
 
     def dismiss(holder: str) -> None:
-        desk.answer(Request(request_id=f"{holder}/dismissed", client=holder, verb="release"))
+        desk.answer(Request(request_id=f"dismissed-{secrets.token_hex(4)}", client=holder, verb="release"))
         desk.minutes.mark("lease taken away", holder=holder, reason="its key is revoked or expired")
 
     def holder() -> str:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat
 
-from ..core import Frozen, Limit
+from ..core import Frozen, Limit, Rule
 from ..core.storage import Durability
+from .dose_budget import DoseSettings
 
 Port = Annotated[int, Field(ge=0, le=65533)]
 
@@ -44,7 +45,11 @@ class ServerSettings(Frozen):
     folder
         Where answers, audit and the blanker line live; beside the configuration file unless absolute.
     limits
-        Ranges by parameter name, SI units, narrower than the instrument's own.
+        Ranges, rates and steps by parameter name, SI units, narrower than the instrument's own.
+    rules
+        Forbidden combinations, by a name of your choice.
+    dose
+        How much dose each place of the specimen may take.
     lease_s
         How long the holder of the lease may be silent.
     silence_s
@@ -65,6 +70,8 @@ class ServerSettings(Frozen):
     port: Port = 7440
     folder: Path = Path("instrument-state")
     limits: dict[str, Limit] = Field(default_factory=dict)
+    rules: dict[str, Rule] = Field(default_factory=dict)
+    dose: DoseSettings = DoseSettings()
     lease_s: PositiveFloat = 5.0
     silence_s: PositiveFloat = 1.0
     durability: Durability | None = None

@@ -83,7 +83,7 @@ class Admittance:
         return self._refusal
 
     def doubt(self) -> str:
-        """Return what speaks against being let in, beside a `refusal`, when an answer did not come; empty if nothing."""
+        """Return what speaks against being let in, beside a `refusal`, when no answer came; empty if nothing."""
         return _ENDED if self._failures else _UNANSWERED if self._unanswered else ""
 
     def close(self) -> None:
