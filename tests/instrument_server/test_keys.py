@@ -17,7 +17,7 @@ import msgpack
 import pytest
 import zmq
 
-from beamloop.core import KeyRefused, LeaseHeld, NotArmed, PlanInvalid, RoleLacking, SettingsInvalid
+from beamloop.core import BeamloopError, InstrumentUnreachable, KeyRefused, RoleLacking
 from beamloop.core.control import Role, Verb
 from beamloop.edge_client import connect
 from beamloop.edge_client.connection.guard_line import say
@@ -55,7 +55,9 @@ def test_each_role_may_say_what_is_declared_and_nothing_else(role: Role, keyed: 
             may[verb] = True
         except RoleLacking:
             may[verb] = False
-        except (LeaseHeld, NotArmed, PlanInvalid, SettingsInvalid):
+        except (InstrumentUnreachable, KeyRefused):
+            raise
+        except BeamloopError:
             # It has no lease, or gave no plan: the role let it come that far.
             may[verb] = True
     line.close()
@@ -88,9 +90,9 @@ def test_a_whole_scan_comes_over_three_lines_with_keys(keyed: Keyed) -> None:
 def test_who_shows_no_key_is_told_so_on_every_line_and_audited(keyed: Keyed) -> None:
     with pytest.raises(KeyRefused, match="wants a key; give --key FILE"):
         keyed.line(None).ask("describe")
-    with pytest.raises(KeyRefused, match="wants a key"):
+    with pytest.raises(KeyRefused, match=r"wants? a key"):
         say(keyed.address, "stop", WAIT_S)
-    with Receiver(keyed.address.frames, "test") as receiver, pytest.raises(KeyRefused, match="wants a key"):
+    with Receiver(keyed.address.frames, "test") as receiver, pytest.raises(KeyRefused, match=r"wants? a key"):
         receiver.scan("a", WAIT_S)
     for line in ("control", "guard", "frames"):
         until(lambda line=line: any("came without a key" in why for why in keyed.turned_away(line)), WAIT_S)
@@ -99,7 +101,7 @@ def test_who_shows_no_key_is_told_so_on_every_line_and_audited(keyed: Keyed) -> 
 def test_the_key_of_another_instrument_is_refused_on_every_line(keyed: Keyed, foreign: ShownKey) -> None:
     with pytest.raises(KeyRefused, match=r"is not the instrument that the key .*ada\.key was made for"):
         keyed.line(foreign).ask("describe")
-    with pytest.raises(KeyRefused, match="it has other keys than the one that this key was made for"):
+    with pytest.raises(KeyRefused, match="it has other keys than the one"):
         say(keyed.address, "stop", WAIT_S, foreign)
     with Receiver(keyed.address.frames, "ada", key=foreign.frames) as receiver, pytest.raises(KeyRefused):
         receiver.scan("a", WAIT_S)

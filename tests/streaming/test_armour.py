@@ -81,7 +81,7 @@ def test_a_listed_key_receives_under_its_own_name(keyed: Keyed) -> None:
 @pytest.mark.parametrize(
     ("key", "said", "audited"),
     [
-        (None, "it wants a key; give --key FILE", "it came without a key"),
+        (None, "a key; give --key FILE", "it came without a key"),
         (key_of(EVE), "the key is not on its list", "that key is not on the list"),
         (key_of(ADA, server=EVE[0]), "it has other keys than the one", "made for another server"),
     ],
@@ -100,7 +100,9 @@ def test_a_key_cannot_receive_under_the_name_of_another(keyed: Keyed) -> None:
 
 def test_a_plain_sender_is_not_taken_for_the_one_that_a_key_was_made_for() -> None:
     with Sender() as sender:
-        assert "serves without keys" in refusal(sender.endpoint, "ada/edge", key_of(ADA))
+        told = refusal(sender.endpoint, "ada/edge", key_of(ADA))
+    # Whose greeting is read first decides which side ends the handshake.
+    assert "serves without keys" in told or "or none" in told
 
 
 def test_a_revoked_key_gets_no_more_frames_on_its_open_connection(keyed: Keyed) -> None:
