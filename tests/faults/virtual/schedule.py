@@ -266,7 +266,7 @@ class World:
         scans = self.witness.scan_of[name]
         told = book.lacks.get(name) or book.outcomes[name]
         is_lost = name in book.lacks or "do not come any more" in told
-        if not is_lost or len(self.books) > 1 or not scans or scans[0] in self.witness.given_up:
+        if not is_lost or len(self.books) > 1 or not scans or name in book.given_up:
             return
         if (
             len(self.witness.frames[scans[0]]) == frames

@@ -45,7 +45,6 @@ class Witness:
         self.scan_of: dict[str, list[str]] = defaultdict(list)
         self.frames: dict[str, list[int]] = defaultdict(list)
         self.driver_of: dict[str, Node] = {}
-        self.given_up: set[str] = set()
         self._accusation = ""
         self.holder: str | None = None
         self.held_until = -1.0
@@ -103,9 +102,6 @@ class Witness:
                 raise Broken(f"{client} got the lease of {self.holder}, who holds it for {self.held_until - now:.3f} s")
             self.holder, self.held_until = client, now + self._lease_s
             self._remember_holder()
-        if verb == "release":
-            # Whoever gives the lease back fetches no frames any more; the server forgets them.
-            self.given_up |= {scan_id for scans in self.scan_of.values() for scan_id in scans}
         if verb == "release" and client == self.holder:
             self._remember_holder()
             self.holder, self.held_until = None, now
