@@ -265,8 +265,8 @@ class World:
         """What the instrument gave whole comes whole, unless its driver died or another client took over."""
         scans = self.witness.scan_of[name]
         told = book.lacks.get(name) or book.outcomes[name]
-        is_lost = name in book.lacks or "do not come any more" in told
-        if not is_lost or len(self.books) > 1 or not scans or name in book.given_up:
+        is_lost = name in book.lacks or (name in book.missed and "do not come any more" in told)
+        if not is_lost or len(self.books) > 1 or not scans:
             return
         if (
             len(self.witness.frames[scans[0]]) == frames

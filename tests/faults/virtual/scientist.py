@@ -67,6 +67,7 @@ class Notebook:
     wrong: list[str] = field(default_factory=list)
     silences: Counter[str] = field(default_factory=Counter)
     given_up: set[str] = field(default_factory=set)
+    missed: set[str] = field(default_factory=set)
     settled: set[int] = field(default_factory=set)
     born: int = 0
 
@@ -166,6 +167,8 @@ def _started(book: Notebook, name: str, plan: PointScan, instrument: RemoteInstr
         if "was not announced" not in str(silence):
             raise
         book.silences[name] += 1
+        if name not in book.given_up:
+            book.missed.add(name)
         if book.silences[name] < 2:
             raise
         raise ScanIncomplete(f"it was done, and its frames do not come any more: {silence}") from None
