@@ -33,8 +33,10 @@ from ..core import (
 from ..core.registry import BLANKERS, INSTRUMENTS, find
 from ..streaming.sender import Sender
 from .guard_line import GuardLine
+from .keys.armouring import armour_for
 from .orders import take_orders
 from .post import pack, unpack
+from .word_home import WordHome
 
 BEAT_S = 0.05
 LOG = logging.getLogger(__name__)
@@ -48,6 +50,8 @@ class DriverOrders(Frozen):
     guard: str
     token: str
     frames_port: int
+    listen: str
+    keys: Path | None
     folder: Path
     blanker: str
     plugin: str
@@ -203,7 +207,8 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
         context.destroy()
         return
     line = GuardLine(context, orders.guard, orders.token, "driver")
-    with Sender(f"tcp://127.0.0.1:{orders.frames_port}") as sender:
+    armour = armour_for("frames", orders.keys, WordHome().tell)
+    with Sender(f"tcp://{orders.listen}:{orders.frames_port}", armour=armour) as sender:
         driver = Driver(instrument, sender, gone)
         beats = threading.Thread(target=beat, args=(line, driver, done, blanker.close), name="beat")
         beats.start()

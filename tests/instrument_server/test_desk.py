@@ -31,6 +31,7 @@ from beamloop.core.limits import Limits
 from beamloop.instrument_server.answers import Answers
 from beamloop.instrument_server.audit import Audit
 from beamloop.instrument_server.desk import Desk
+from beamloop.instrument_server.interlock import Interlock
 from beamloop.instrument_server.lease import Lease
 
 INFO = InstrumentInfo(
@@ -89,8 +90,8 @@ class Bench:
 
     def made(self, info: InstrumentInfo, **more: Any) -> Desk:
         return Desk(
-            "0.1", info, Limits(info), self.driver, self.guard, Lease(5.0), self.answers, self.audit, self.blank,
-            lambda: self.now_s, **more,
+            "0.1", info, Interlock(Limits(info)), self.driver, self.guard, Lease(5.0), self.answers, self.audit,
+            self.blank, lambda: self.now_s, **more,
         )  # fmt: skip
 
     def blank(self) -> None:
