@@ -28,6 +28,7 @@ from ..core import (
     InstrumentState,
     InstrumentUnreachable,
     Interrupted,
+    KeyRefused,
     LeaseHeld,
     LimitRefused,
     Measurement,
@@ -36,6 +37,7 @@ from ..core import (
     PlanInvalid,
     PointScan,
     ProtocolMismatch,
+    RoleLacking,
     ScanEnd,
     ScanIncomplete,
     StorageFailed,
@@ -55,7 +57,7 @@ from .record.run_file import RunFile, StoredRow
 REFUSALS = (LimitRefused, NotRecorded, PlanInvalid, UnknownName)
 """Errors after which nothing was exposed and another place may do."""
 
-HALTS = (LeaseHeld, InstrumentUnreachable, ChannelClosed, ProtocolMismatch, StorageFailed)
+HALTS = (LeaseHeld, InstrumentUnreachable, ChannelClosed, KeyRefused, ProtocolMismatch, RoleLacking, StorageFailed)
 """Errors after which, as after a blanked beam, nothing can succeed until a person has looked."""
 
 
