@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from ..core import Frozen, Limit
 from ..core.storage import Durability
@@ -31,6 +31,25 @@ class Plugin(Frozen):
     blanker: str = "shared-line"
 
 
+class FrameBounds(Frozen):
+    """How much of what was acquired is kept until it is stored by whom it is for; table `[frames]`.
+
+    Attributes
+    ----------
+    memory_bytes
+        In memory, for one recorder.
+    disk_bytes
+        After that on disk, in the server's folder; 0 for none. At both bounds the source is paused.
+    reader_bytes, viewer_bytes
+        In memory, for one reader and for one viewer.
+    """
+
+    memory_bytes: NonNegativeInt = 256 * 2**20
+    disk_bytes: NonNegativeInt = 4 * 2**30
+    reader_bytes: NonNegativeInt = 64 * 2**20
+    viewer_bytes: NonNegativeInt = 16 * 2**20
+
+
 class ServerSettings(Frozen):
     """What `beamloop serve` needs to know.
 
@@ -50,6 +69,8 @@ class ServerSettings(Frozen):
         How long server or driver may be silent while the beam is open.
     relay
         `HOST[:PORT]` of a relay to dial out to, so that clients reach the instrument through it; None for none.
+    frames
+        How much of what was acquired is kept until it is stored.
     durability
         What begun commands, their answers and the audit survive: a power cut (`power`, four syncs of the
         disk more for each command) or a kill (`process`). If not given, `power` for hardware.
@@ -63,3 +84,4 @@ class ServerSettings(Frozen):
     silence_s: PositiveFloat = 1.0
     durability: Durability | None = None
     relay: str | None = None
+    frames: FrameBounds = FrameBounds()
