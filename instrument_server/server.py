@@ -89,12 +89,14 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
         stack.callback(context.destroy, linger=0)
         line = GuardLine(context, guard_endpoint, token, "server")
         desk_ready: list[Desk] = []
-        link = DriverLink(context, lambda message: desk_ready[0].ended(message))
+        link = DriverLink(
+            context, lambda message: desk_ready[0].ended(message), lambda facts: desk_ready[0].told(facts)
+        )
         stack.callback(link.close)
         driver_orders = DriverOrders(
             commands=link.commands_endpoint, events=link.events_endpoint, guard=guard_endpoint, token=token,
             frames_port=port + FRAMES_OFFSET, listen=listen, keys=settings.keys, folder=folder,
-            blanker=plugin.blanker, plugin=plugin.plugin, settings=plugin.settings,
+            blanker=plugin.blanker, plugin=plugin.plugin, settings=plugin.settings, frames=settings.frames,
         )  # fmt: skip
         driver = stack.enter_context(child("beamloop.instrument_server.driver", driver_orders, folder / "driver.log"))
         hear(driver, folder / "driver.log", partial(turned_away.tell, "frames"))
