@@ -204,11 +204,23 @@ class InstrumentState(Frozen):
 
 
 class Description(Frozen):
-    """What a client learns when it connects, before it holds any lease."""
+    """What a client learns when it connects, before it holds any lease.
+
+    Attributes
+    ----------
+    protocol, version
+        What the instrument's side speaks, and its program's version.
+    info
+        What the instrument is.
+    key, role
+        As whom the instrument knows the asker, and what they may do; no key where it wants none.
+    """
 
     protocol: int
     version: str
     info: InstrumentInfo
+    key: str = ""
+    role: Role = "engineer"
 
 
 class GuardReport(Frozen):

@@ -31,6 +31,7 @@ from ..core import (
     ScanEnd,
     SetParameters,
     Situation,
+    StorageFailed,
     plan_from,
 )
 from ..core.control import PROTOCOL, Verb
@@ -40,6 +41,7 @@ from .command_table import CommandTable, Ledger
 from .idle import Idle
 from .interlock import Interlock
 from .lease import Lease
+from .minutes import Minutes
 from .outcome import outcome_of, refusal
 from .override import NoSwitch, Override, Switch
 from .rights import LOOPBACK, RIGHTS, Caller, require_role
@@ -85,6 +87,11 @@ class Desk:
         Waits for the end of a scan.
     switch
         The switch at the instrument that wins over any remote.
+
+    Attributes
+    ----------
+    minutes
+        Writes into the audit, also for those around the desk.
     """
 
     def __init__(
@@ -93,11 +100,12 @@ class Desk:
         clock: Callable[[], float] = time.monotonic, idle: Idle | None = None, switch: Switch | None = None,
     ) -> None:  # fmt: skip
         self._version, self._info, self._interlock = version, info, interlock
-        self._driver, self._lease, self._audit = driver, lease, audit
+        self._driver, self._lease = driver, lease
         self._clock, self._idle = clock, idle or Idle()
-        self._beam = Beam(guard, blank, lambda: audit.note("guard silent", done="blanked by the server"))
-        self._succession = Succession(lease, self._beam, driver, audit, clock)
-        self._override = Override(switch or NoSwitch(), self._succession, self._beam, audit)
+        self._beam = Beam(guard, blank, self._guard_is_silent)
+        self.minutes = Minutes(audit, self._beam.halt)
+        self._succession = Succession(lease, self._beam, driver, self.minutes, clock)
+        self._override = Override(switch or NoSwitch(), self._succession, self._beam, self.minutes)
         self._commands, self._words = threading.RLock(), threading.RLock()
         # Names of scans must never come again, not even after a restart: frames are told apart by them.
         self._session, self._scans = secrets.token_hex(3), 0
@@ -113,12 +121,11 @@ class Desk:
     def answer(self, request: Request, caller: Caller = LOOPBACK) -> Reply:
         """Do what a request of this caller asks, at most once, and return the reply; never raises BeamloopError."""
         if request.protocol != PROTOCOL:
-            return refusal(
-                ProtocolMismatch(
-                    f"you speak control protocol {request.protocol}, this server speaks {PROTOCOL}; install beamloop "
-                    f"{self._version} on your side"
-                )
+            mismatch = ProtocolMismatch(
+                f"you speak control protocol {request.protocol}, this server speaks {PROTOCOL}; install beamloop "
+                f"{self._version} on your side"
             )
+            return self.minutes.refused(request, refusal(mismatch))
         if request.verb == "describe":
             return Reply(status="done", value=self._describe())
         if request.verb == "state":
@@ -127,15 +134,15 @@ class Desk:
             require_role(caller, request.verb)
             return self._done(request)
         except BeamloopError as error:
-            self._note(request, reply := refusal(error))
-            return reply
+            return self.minutes.refused(request, refusal(error))
 
     def _done(self, request: Request) -> Reply:
         if request.verb in ABOUT_THE_LEASE | ABOUT_LIMITS:
             with self._words:
                 return self._once(request, lasting=False)
         if request.verb not in COMMANDS:
-            return self._attempt(request)
+            reply = self._attempt(request)
+            return reply if reply.status == "done" else self.minutes.refused(request, reply)
         with self._commands:
             known = self._table.known(request)
         if known is None and request.verb != "arm":
@@ -146,14 +153,12 @@ class Desk:
 
     def _once(self, request: Request, lasting: bool) -> Reply:
         """Do it and write it down, unless it was done before."""
-
-        def deed() -> Reply:
-            return self._attempt(request)
-
         known = self._table.known(request)
-        reply = known or self._table.once(request, deed, lasting)
-        if known is None or known.error == RequestReused.__name__:
-            self._note(request, reply)
+        if known is not None:
+            return self.minutes.refused(request, known) if known.error == RequestReused.__name__ else known
+        reply = self._table.once(request, lambda: self.minutes.kept(request, lambda: self._attempt(request)), lasting)
+        if reply.error == StorageFailed.__name__:
+            self._beam.halt()
         return reply
 
     def state(self) -> InstrumentState:
@@ -188,7 +193,7 @@ class Desk:
         self.heard({**self._facts, **message})
         end = ScanEnd.model_validate(message["ended"])
         self._beam.close()
-        self._audit.note("scan ended", **end.model_dump())
+        self.minutes.mark("scan ended", **end.model_dump())
         self._settle(self._interlock.ended(end) if is_known else self._interlock.unknown(end.scan_id))
         self._table.scan_ended(end.scan_id, end.status == "complete")
         self._beam.running = None
@@ -203,23 +208,25 @@ class Desk:
         self._succession.notice()
         running = self._beam.running
         if running is None:
-            self._beam.beat(keeps_open=False)
+            self._beam.beat()
         elif not self._driver.alive():
             reason = "the driver process has ended; restart the server"
             end = ScanEnd(scan_id=running, status="failed", n_frames=0, reason=reason)
             self.ended({"ended": end.model_dump()}, is_known=False)
-        elif self._lease.holder(self._clock()) == self._beam.keeper and not self._uphold():
-            self._beam.beat(keeps_open=True)
+        else:
+            lease = self._lease.info(self._clock())
+            if lease is not None and lease.holder == self._beam.keeper and not self._uphold():
+                # Not longer than the lease, so that the guard blanks when that runs out and not at the next beat.
+                self._beam.beat(lease.expires_in_s)
+
+    def _guard_is_silent(self) -> None:
+        self.minutes.mark("guard silent", done="blanked by the server")
 
     def _describe(self) -> dict[str, Any]:
         values, info = self._values(), self._interlock.limits.described()
         there = tuple(p.model_copy(update={"value": values.get(p.name, p.value)}) for p in info.parameters)
         info = info.model_copy(update={"parameters": there})
         return Description(protocol=PROTOCOL, version=self._version, info=info).model_dump()
-
-    def _note(self, request: Request, reply: Reply) -> None:
-        facts = {"client": request.client, "verb": request.verb, "arguments": request.arguments}
-        self._audit.note(reply.status, request=request.request_id, **facts, message=reply.message)
 
     def _attempt(self, request: Request) -> Reply:
         return outcome_of(lambda: self._do(request))
@@ -269,8 +276,9 @@ class Desk:
         try:
             with self._succession.lock:
                 # Nobody may take the lease between this look and the beam.
-                self._lease.require(client, self._clock())
-                number = self._beam.begin(needs_beam=not plan.expected)
+                now_s = self._clock()
+                left_s = self._lease.require(client, now_s).expires_s - now_s
+                number = self._beam.begin(0.0 if plan.expected else left_s)
                 self._beam.running, self._beam.keeper = scan_id, client
         except BeamloopError:
             self._settle(self._interlock.never_began(scan_id))
@@ -311,9 +319,9 @@ class Desk:
         if said and self._interlock.disputed:
             self._halt(said)
         elif said:
-            self._audit.note("dose not settled", why=said)
+            self.minutes.mark("dose not settled", why=said)
 
     def _halt(self, why: str) -> None:
         self._notice = why
         self._beam.halt()
-        self._audit.note("halted", why=why)
+        self.minutes.mark("halted", why=why)

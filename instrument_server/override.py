@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..core import LocalControl, LocalOverride, Request
-from .audit import Audit
 from .beam import Beam
 from .local_switch import Seen
+from .minutes import Minutes
 from .rights import RIGHTS
 from .succession import Succession
 
@@ -51,8 +51,8 @@ class Override:
         Who has turned it on, as last seen; None while it is off.
     """
 
-    def __init__(self, switch: Switch, succession: Succession, beam: Beam, audit: Audit) -> None:
-        self._switch, self._succession, self._beam, self._audit = switch, succession, beam, audit
+    def __init__(self, switch: Switch, succession: Succession, beam: Beam, minutes: Minutes) -> None:
+        self._switch, self._succession, self._beam, self._minutes = switch, succession, beam, minutes
         self.control: LocalControl | None = None
 
     def look(self) -> None:
@@ -66,10 +66,10 @@ class Override:
                 self._succession.end_all(_words(found), lambda client: _admits(found, client))
         if found is None:
             self._switch.confirm(None)
-            self._audit.note("local override off")
+            self._minutes.mark("local override off")
         else:
             self._switch.confirm(Seen(since=found.since, beam=self._beam.seen()))
-            self._audit.note("local override on", **found.model_dump())
+            self._minutes.mark("local override on", **found.model_dump())
 
     def refuse(self, request: Request) -> None:
         """Raise if the switch is on and this request is a command of somebody whom it does not admit.

@@ -14,9 +14,9 @@ from typing import Any
 
 from ..core import LeaseInfo, PlanInvalid, Request
 from ..core.control import MOST_WORDS, Verb
-from .audit import Audit
 from .beam import Beam
 from .lease import Lease
+from .minutes import Minutes
 from .voices import DriverVoice
 
 
@@ -25,7 +25,7 @@ class Succession:
 
     Parameters
     ----------
-    lease, beam, driver, audit
+    lease, beam, driver, minutes
         What a change of the holder touches.
     clock
         Monotonic seconds.
@@ -37,8 +37,10 @@ class Succession:
         lease and opening the beam for them nobody else may take it.
     """
 
-    def __init__(self, lease: Lease, beam: Beam, driver: DriverVoice, audit: Audit, clock: Callable[[], float]) -> None:
-        self._lease, self._beam, self._driver, self._audit, self._clock = lease, beam, driver, audit, clock
+    def __init__(
+        self, lease: Lease, beam: Beam, driver: DriverVoice, minutes: Minutes, clock: Callable[[], float]
+    ) -> None:
+        self._lease, self._beam, self._driver, self._minutes, self._clock = lease, beam, driver, minutes, clock
         self.lock = threading.RLock()
         self._holder: str | None = None
         self._served: set[str] = set()
@@ -66,7 +68,7 @@ class Succession:
             if holder is not None:
                 self._drop(self._served - {holder, spare})
                 self._served.add(holder)
-        self._audit.note(
+        self._minutes.mark(
             "lease", holder=holder, before=before, purpose=lease and lease.purpose, how=lease and lease.how
         )
 

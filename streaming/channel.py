@@ -159,7 +159,16 @@ class Outgoing:
 
     def has_room(self, batch: FrameBatch) -> bool:
         """Tell whether retention can take this batch; if not, the source must wait."""
-        return self._retention.has_room(weight_bytes(Batch(0, batch)))
+        return self.takes(weight_bytes(Batch(0, batch)))
+
+    def takes(self, size_bytes: int) -> bool:
+        """Tell whether retention can take so many bytes."""
+        return self._retention.has_room(size_bytes)
+
+    def close(self) -> None:
+        """Close the store's files; what it holds stays on the disk."""
+        if self._retention.store is not None:
+            self._retention.store.close()
 
     def offer(self, content: Content) -> int:
         """Number a header, batch, loss or end, and retain it until stored; return its number."""
@@ -321,7 +330,7 @@ class Outgoing:
             reading=self._reading, linked=self._linked, offered=self._offered, received=self._received,
             stored=self._stored, sent=self._sent, resent=self._resent, links=self._links,
             retained=len(held), retained_bytes=held.held_bytes,
-            spilled=held.spilled, spilled_bytes=held.spilled_bytes, fault=held.fault, lost=self._lost,
+            spilled=held.spilled, spilled_bytes=held.spilled_bytes, fault=held.fault, lost=self._lost + held.damaged,
             forgotten=self._forgotten, invalid=self._invalid,
         )  # fmt: skip
 

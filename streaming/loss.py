@@ -57,9 +57,8 @@ class Losses:
         """Note that so many frames of a scan will not come, whichever."""
         self._counts[scan_id] = self._counts.get(scan_id, 0) + frames
 
-    def whole(self, scan_id: str) -> None:
-        """Note that nothing at all will come of a scan, whose lost frames were noted before."""
-        frames, _ = self._counts.pop(scan_id, 0), self._named.pop(scan_id, None)
+    def whole(self, frames: int) -> None:
+        """Note that nothing at all will come of one more scan, which had so many frames."""
         self._whole = Loss("", self._whole.count + frames, (), self._whole.scans + 1)
 
     def take(self, scan_id: str) -> Loss | None:

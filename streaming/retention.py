@@ -77,6 +77,10 @@ class Store(Protocol):
         """Let go of all."""
         ...
 
+    def close(self) -> None:
+        """Take and give nothing more; what is held stays where it is."""
+        ...
+
 
 class Retention:
     """Numbered messages in order until they are released.
@@ -89,11 +93,18 @@ class Retention:
         Bytes of memory that may be held before batches go to the store.
     store
         Takes what memory has no room for; None: nothing does.
+
+    Attributes
+    ----------
+    held_bytes
+        Bytes of memory held.
+    damaged
+        Frames that the store did not give back as they were.
     """
 
     def __init__(self, bound_bytes: int, store: Store | None = None) -> None:
         self.bound_bytes = bound_bytes
-        self.held_bytes = 0
+        self.held_bytes = self.damaged = 0
         self.store = store
         # None: the store holds it.
         self._messages: dict[int, Numbered | None] = {}
@@ -150,6 +161,7 @@ class Retention:
             return found
         # Damaged on the disk: from now on it is a loss that is told, and in memory.
         self.store.drop(seq)
+        self.damaged += found.count
         lost = self._messages[seq] = Lost(seq, found)
         self.held_bytes += weight_bytes(lost)
         return lost
