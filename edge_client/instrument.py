@@ -43,8 +43,10 @@ from ..core.closing import Closing
 from ..core.control import PROTOCOL
 from ..core.dry_run import DryRun, TrialStep
 from ..streaming.incoming import IncomingScan, collect
+from ..streaming.reader import Reader
 from ..streaming.receiver import Receiver
 from ..streaming.relay import Gate
+from ..streaming.viewer import Viewer
 from .connection.address import Address
 from .connection.control_line import ControlLine
 from .connection.guard_line import say
@@ -263,7 +265,7 @@ class RemoteInstrument(Closing):
         """Carry out a plan and return all its frames; see `scan`."""
         incoming = self.start(plan, measurement_id or f"{self.client}#{next(self._numbers)}")
         try:
-            signal = collect(incoming, LONGEST_WAIT_S, allow_incomplete=True)
+            signal = collect(incoming, LONGEST_WAIT_S, allow_incomplete=True, keeps=True)
             raise_unless_whole(incoming)
         except BeamBlanked as error:
             self.discard(incoming)
@@ -309,6 +311,30 @@ class RemoteInstrument(Closing):
         """Say that scans are kept already, if an earlier process of this name could not say so any more."""
         for scan_id in scan_ids:
             self._receiving().discard(scan_id)
+
+    def watch(self, only: str = "", credit: int = 2) -> Viewer:
+        """Look at what is measured here, whoever asked for it; needs no lease and slows nobody. Close it at the end.
+
+        Parameters
+        ----------
+        only
+            Id of the one scan, or measurement, to look at; empty for all.
+        credit
+            Batches on their way at a time; more are smoother on a long line, and older.
+        """
+        return Viewer(self.address.frames, self.client, credit, only)
+
+    def read_along(self, only: str = "", credit: int = 32) -> Reader:
+        """Read what somebody else records, every frame or exactly which were lost. Close it at the end.
+
+        Parameters
+        ----------
+        only
+            Id of the one scan, or measurement, to be read; empty for all.
+        credit
+            Messages held here that nobody has taken.
+        """
+        return Reader(self.address.frames, self.client, credit, only)
 
     def stop(self, timeout_s: float = 2.0) -> GuardReport:
         """Halt and blank; the instrument needs `arm` to go on. Needs no lease.
@@ -427,14 +453,14 @@ def raise_unless_whole(incoming: IncomingScan) -> None:
     DriverFailed
         If the driver raised.
     ScanIncomplete
-        If frames lack although its end says otherwise.
+        If frames were lost, or lack although its end says otherwise.
     """
     if incoming.complete:
         return
     end, what = incoming.end, f"scan {incoming.header.scan_id} {incoming.lack()}"
     if end is not None and end.status == "stopped":
         raise BeamBlanked(what)
-    if end is not None and end.status == "failed":
+    if end is not None and end.status == "failed" and not incoming.lost:
         raise DriverFailed(what)
     raise ScanIncomplete(what)
 

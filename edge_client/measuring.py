@@ -31,6 +31,7 @@ from ..core import (
     InstrumentState,
     InstrumentUnreachable,
     Interrupted,
+    KeyRefused,
     LeaseHeld,
     LimitRefused,
     Measurement,
@@ -39,6 +40,7 @@ from ..core import (
     PlanInvalid,
     PointScan,
     ProtocolMismatch,
+    RoleLacking,
     ScanEnd,
     ScanIncomplete,
     StorageFailed,
@@ -59,7 +61,7 @@ from .record.run_file import RunFile, StoredRow
 REFUSALS = (LimitRefused, NotRecorded, PlanInvalid, UnknownName)
 """Errors after which nothing was exposed and another place may do."""
 
-HALTS = (LeaseHeld, InstrumentUnreachable, ChannelClosed, ProtocolMismatch, StorageFailed)
+HALTS = (LeaseHeld, InstrumentUnreachable, ChannelClosed, KeyRefused, ProtocolMismatch, RoleLacking, StorageFailed)
 """Errors after which, as after a blanked beam, nothing can succeed until a person has looked."""
 
 

@@ -201,7 +201,7 @@ class Microscope:
             simulated=True,
             field=_FIELD,
             parameters=tuple(p.model_copy(update={"value": self._values[p.name]}) for p in PARAMETERS),
-            detectors=DETECTORS,
+            detectors=tuple(d.model_copy(update={"pausable": self._settings.pausable}) for d in DETECTORS),
             overview=HAADF.name,
             expects=True,
             stopping_time_s=STOPPING_TIME_S,
