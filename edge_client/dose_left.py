@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import Acquisition, BeamloopError, DoseUncounted, Signal
+from ..core import Acquisition, BeamloopError, DoseUncounted, ProtocolMismatch, Signal
 from ..core.dose import PER_NM2
 from .instrument import RemoteInstrument
 from .preparation import Preparation
@@ -77,7 +77,8 @@ class DoseLeft:
     def _left(self) -> NDArray[np.bool_] | None:
         try:
             parts = [self._counting.dose_left(plan) for plan in self._prepared.everywhere()]
-        except DoseUncounted:
+        except (DoseUncounted, ProtocolMismatch):
+            # Nobody counts, or an older server does not know how; its own refusals are all there is.
             return None
         return None if any(part is None for part in parts) else np.concatenate([p for p in parts if p is not None])
 

@@ -229,21 +229,20 @@ class Measuring:
                 order = self._orders.get()
                 if order is None or self._over.is_set():
                     return
-                if self._dose is not None:
-                    self._dose.visit(order.suggestion.candidate)
                 news = self._one(order, self._clock() - idle_since)
                 if not isinstance(news, Halted):
                     # First, so that what is decided next knows of it.
-                    self._tell_dose(news)
+                    self._tell_dose(order, news)
                 self._news(news)
                 if isinstance(news, Halted):
                     return
         except Exception as error:  # the border of the thread: the other one raises it
             self._news(Crashed(error))
 
-    def _tell_dose(self, news: News) -> None:
+    def _tell_dose(self, order: Commanded, news: News) -> None:
         if self._dose is None:
             return
+        self._dose.visit(order.suggestion.candidate)
         if isinstance(news, NoValue) and news.declined.error == DoseRefused.__name__:
             self._dose.bounded()
         # An instrument that cannot be asked now will say so to the next command.

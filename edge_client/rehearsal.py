@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from ..core import LimitRefused
+from ..core.dose import spelt_dose
 from ..core.dry_run import DryRun, TrialStep, TriedStep
 from .preparation import Preparation
 
@@ -48,6 +50,34 @@ class Rehearsal:
     def duration_s(self) -> float:
         """Instrument seconds that all steps take together, without the policy's thinking."""
         return sum(step.duration_s for step in self.dry_run.steps)
+
+
+def refuse_hopeless(found: Rehearsal) -> None:
+    """Raise if a run could not begin: a step would be refused, or no candidate could be measured.
+
+    Raises
+    ------
+    LimitRefused
+        With every step that would be refused, and why.
+    """
+    told = [f"{step.name}: {reason}" for step in found.dry_run.steps for reason in step.refused]
+    told += [
+        f"{step.name}: none of the {step.positions} candidates has dose left for a measurement"
+        for step in found.dry_run.steps
+        if step.possible == 0 and step.measurements
+    ]
+    if told:
+        raise LimitRefused(f"nothing was exposed, for it would be refused: {'; '.join(told)}")
+
+
+def dose_notes(found: Rehearsal) -> tuple[str, ...]:
+    """Return what a run should tell about the dose budget of its instrument; nothing where there is none."""
+    budgets = ", ".join(f"{spelt_dose(value)} ({key})" for key, value in found.dry_run.budgets.items())
+    step = found.steps.get(MEASURING)
+    if not budgets or step is None:
+        return ()
+    short = "" if step.suffices else f"; it allows {step.possible} of the {step.measurements} measurements asked for"
+    return (f"dose budget: {budgets}{short}",)
 
 
 def rehearsed(prepared: Preparation, check: Check) -> Rehearsal:

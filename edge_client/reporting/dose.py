@@ -51,8 +51,8 @@ def dose_figure(dose: Signal, field: Region, overview: Signal | None) -> Figure:
         )  # fmt: skip
     most = float(dose.data.max()) or 1.0
     drawn = axes.imshow(
-        dose.data, cmap=DOSE, extent=extent_of(*dose.axes, length), vmin=0.0, vmax=most, interpolation="nearest",
-        alpha=np.where(dose.data > FAINT * most, 0.8, 0.0),
+        dose.data, cmap=DOSE, extent=extent_of(dose.axes[0], dose.axes[1], length), vmin=0.0, vmax=most,
+        interpolation="nearest", alpha=np.where(dose.data > FAINT * most, 0.8, 0.0),
     )  # fmt: skip
     frame_field(axes, field, length)
     figure.colorbar(drawn, ax=axes, label="dose (e/nm²)", shrink=0.85)
