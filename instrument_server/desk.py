@@ -20,6 +20,7 @@ from ..core import (
     InstrumentInfo,
     InstrumentState,
     LimitRefused,
+    MotionHalted,
     Plan,
     PlanInvalid,
     ProtocolMismatch,
@@ -199,7 +200,13 @@ class Desk:
         plan = self._allowed(request)
         if not isinstance(plan, SetParameters):
             raise PlanInvalid(f"'set' was asked with a plan of kind {plan.kind!r}")
-        after = self._driver.ask("set", ARRIVE_S, plan=plan.model_dump())
+        self._beam.let_move()
+        try:
+            after = self._driver.ask("set", ARRIVE_S, plan=plan.model_dump())
+        except MotionHalted:
+            # It was moved, but not to where it was told.
+            self.heard(self._driver.ask("describe", ANSWER_S))
+            raise
         self.heard(after)
         return {"duration_s": after["duration_s"]}
 

@@ -28,8 +28,8 @@ from .desk import Desk
 from .driver import DriverOrders
 from .driver_link import DriverLink
 from .face import shown
-from .guard import GuardOrders
 from .guard_line import GuardLine
+from .guard_process import GuardOrders
 from .lease import Lease
 from .ports import free_port
 from .settings import ServerSettings
@@ -66,11 +66,12 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
         guard_orders = GuardOrders(
             port=port + GUARD_OFFSET, token=token, folder=folder, blanker=plugin.blanker, silence_s=settings.silence_s
         )
-        guard = stack.enter_context(child("beamloop.instrument_server.guard", guard_orders, folder / "guard.log"))
-        guard_endpoint = _first_line(guard, folder / "guard.log")["private"]
+        complaints = folder / "guard.log"
+        guard = stack.enter_context(child("beamloop.instrument_server.guard_process", guard_orders, complaints))
+        guard_endpoint = _first_line(guard, complaints)["private"]
         context = zmq.Context()
         stack.callback(context.destroy, linger=0)
-        line = GuardLine(context, guard_endpoint, token, "server")
+        line = GuardLine(context, guard_endpoint, token, "server", lambda: guard.poll() is None)
         desk_ready: list[Desk] = []
         link = DriverLink(context, lambda message: desk_ready[0].ended(message))
         stack.callback(link.close)

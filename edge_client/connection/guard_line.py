@@ -1,11 +1,13 @@
 """The line to the guard: stop, blank and pause, behind nothing and with a bounded wait.
 
 Each word gets a socket of its own, so a word that was never answered cannot stand in the
-way of the next one, and any thread may speak at any time.
+way of the next one, and any thread may speak at any time. The guard answers at once with what
+it knows, and once more when the rest is read back, or known to be unknown.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import msgpack
@@ -21,7 +23,20 @@ ANSWER_WITHIN_S = 2.0
 
 
 def say(address: Address, word: Word, timeout_s: float = ANSWER_WITHIN_S) -> GuardReport:
-    """Say one word to the guard of an instrument and return what it confirms.
+    """Say one word to the guard of an instrument and return its last report; see `reports`."""
+    *_, last = reports(address, word, timeout_s)
+    return last
+
+
+def reports(address: Address, word: Word, timeout_s: float = ANSWER_WITHIN_S) -> Iterator[GuardReport]:
+    """Say one word to the guard; yield what it confirms at once, then what is read back within the stopping time.
+
+    Parameters
+    ----------
+    address, word
+        What is said to whose guard.
+    timeout_s
+        How long the first answer may take, and how late the second may be.
 
     Raises
     ------
@@ -30,16 +45,20 @@ def say(address: Address, word: Word, timeout_s: float = ANSWER_WITHIN_S) -> Gua
     WireInvalid, ProtocolMismatch
         If the guard refused the word or answered something that is no report.
     """
-    with zmq.Context() as context, context.socket(zmq.REQ) as line:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as line:
         line.linger = 0
         line.connect(address.guard)
-        line.send(msgpack.Packer().pack({"word": word}))
+        line.send_multipart([b"", msgpack.Packer().pack({"word": word, "follow": True})])
         if not line.poll(round(1e3 * timeout_s)):
             raise InstrumentUnreachable(
                 f"{word!r} was sent to the guard at {address.guard} and not answered within {timeout_s:g} s; "
                 "it is unknown whether it was heard: use the instrument's own stop"
             )
-        return _report(line.recv(), word)
+        report = _report(line.recv_multipart()[-1], word)
+        yield report
+        if report.follows_within_s:
+            in_time = line.poll(round(1e3 * (report.follows_within_s + timeout_s)))
+            yield _report(line.recv_multipart()[-1], word) if in_time else _unknown(report)
 
 
 def _report(payload: bytes, word: Word) -> GuardReport:
@@ -50,3 +69,10 @@ def _report(payload: bytes, word: Word) -> GuardReport:
         return GuardReport.model_validate(answer)
     except ValidationError as error:
         raise ProtocolMismatch(f"the guard answered {word!r} with no report this version knows: {error}") from None
+
+
+def _unknown(report: GuardReport) -> GuardReport:
+    """Return a report whose second part never came: what was only commanded is unknown."""
+    lacking = {part for part in ("beam", "acquisition", "motion") if getattr(report, part) == "commanded"}
+    reason = "; ".join(filter(None, [report.reason, "the guard did not say whether the rest came to rest"]))
+    return report.model_copy(update={**dict.fromkeys(lacking, "unknown"), "reason": reason, "follows_within_s": 0.0})

@@ -37,7 +37,7 @@ class Served:
         return next(int(c) for c in children if module in Path(f"/proc/{c}/cmdline").read_text())
 
     def beam_is_open(self) -> bool:
-        return (self.folder / "beam").read_bytes() != b"\x00"
+        return (self.folder / "beam").read_bytes()[:1] != b"\x00"
 
 
 @contextmanager
