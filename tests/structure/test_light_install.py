@@ -41,7 +41,7 @@ def test_a_plain_stop_parses_no_options_and_tells_wrong_use_like_any_command(
         "import atexit, sys\n"
         "atexit.register(lambda: print('pydantic' in sys.modules))\n"
         "import beamloop.halt\n"
-        "beamloop.halt.stop.__defaults__ = (*beamloop.halt.stop.__defaults__[:3], 0.1, False)\n"
+        "beamloop.halt.stop.__defaults__ = (*beamloop.halt.stop.__defaults__[:4], 0.1, False)\n"
         "from beamloop.__main__ import main\n"
         "main()\n"
     )
