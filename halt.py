@@ -127,7 +127,7 @@ def _shown(key: str | None) -> dict[str, str] | None:
             facts = json.loads(next(line for line in lines if line.startswith(KEY_MARK)).removeprefix(KEY_MARK))
         return {half: facts[half] for half in ("public", "secret", "guard")}
     except (OSError, UnicodeDecodeError, StopIteration, ValueError, KeyError, TypeError) as error:
-        raise typer.BadParameter(f"the key {file} is no readable key file ({error or 'no key in it'})") from None
+        raise typer.BadParameter(f"the key {file} is no readable key file ({str(error) or 'no key in it'})") from None
 
 
 def _guard_of(host: str) -> str:

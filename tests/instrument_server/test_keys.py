@@ -286,6 +286,40 @@ def test_without_keys_other_computers_are_refused_before_anything_listens(tmp_pa
         assert len(done.stderr.strip().splitlines()) == 1
 
 
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    done = [sys.executable, "-m", "beamloop", *words]
+    return subprocess.run(done, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_commands_of_a_person_show_a_key(keyed: Keyed) -> None:
+    key, where = keyed.key("observer"), str(keyed.address)
+    until_let_in(lambda: keyed.line(key).ask("state"))
+    told = command("info", where, "--key", str(key.file))
+    assert f"you are {key.name} (observer), by your key" in told.stdout, told.stderr
+    stopped = command("stop", where, "--key", str(key.file))
+    assert (stopped.returncode, "confirmed at rest" in stopped.stdout) == (0, True), stopped.stderr
+    for words, told in (
+        ((), "it wants a key"),
+        (("--json",), "it wants a key"),
+        (("--key", "x.key"), "no readable key file"),
+    ):
+        refused = command("stop", where, *words)
+        assert refused.returncode == (2 if words[:1] == ("--key",) else 1)
+        assert told in refused.stderr
+
+
+def test_neither_server_nor_guard_nor_a_client_loads_what_makes_certificates() -> None:
+    for module in (
+        "instrument_server.server",
+        "instrument_server.guard_process",
+        "instrument_server.driver",
+        "edge_client",
+    ):
+        look = f"import sys, beamloop.{module}; print('cryptography' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout.strip() == "False", module
+
+
 def openssl(keyed: Keyed, *words: str) -> str:
     """Return what OpenSSL's own client says of a connection to the control port."""
     where = f"{keyed.address.host}:{keyed.address.port}"
