@@ -339,6 +339,9 @@ class RemoteInstrument(Closing):
     def stop(self, timeout_s: float = 2.0) -> GuardReport:
         """Halt and blank; the instrument needs `arm` to go on. Needs no lease.
 
+        Both are done at once; the report comes when all is read back at rest, or when the instrument's
+        stopping time is over (`connection.guard_line.reports` gives the first answer too).
+
         Raises
         ------
         InstrumentUnreachable
