@@ -17,7 +17,7 @@ import msgpack
 import pytest
 import zmq
 
-from beamloop.core import KeyRefused, LeaseHeld, NotArmed, PlanInvalid, RoleLacking, SettingsInvalid
+from beamloop.core import DoseUncounted, KeyRefused, LeaseHeld, NotArmed, PlanInvalid, RoleLacking, SettingsInvalid
 from beamloop.core.control import Role, Verb
 from beamloop.edge_client import connect
 from beamloop.edge_client.connection.guard_line import say
