@@ -16,6 +16,7 @@ from .errors import BeamBlanked as BeamBlanked
 from .errors import BeamloopError as BeamloopError
 from .errors import ChannelClosed as ChannelClosed
 from .errors import DoseRefused as DoseRefused
+from .errors import DoseUncounted as DoseUncounted
 from .errors import DriverFailed as DriverFailed
 from .errors import DriverSilent as DriverSilent
 from .errors import FrameShapeWrong as FrameShapeWrong

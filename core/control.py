@@ -30,7 +30,10 @@ FACE = "beamloop.instrument"
 MOST_WORDS = 200
 """Characters of a client's name, of a purpose and of a reason; a request id may have twice as many."""
 
-Verb = Literal["describe", "state", "lease", "renew", "release", "hand_over", "break_glass", "arm", "set", "acquire"]
+Verb = Literal[
+    "describe", "state", "limits", "check", "dose", "restrict", "specimen",
+    "lease", "renew", "release", "hand_over", "break_glass", "arm", "set", "acquire",
+]  # fmt: skip
 Rest = Literal["confirmed", "commanded", "unknown"]
 Role = Literal["observer", "operator", "engineer"]
 """Each may also do what those before it may."""
@@ -56,7 +59,9 @@ class Request(Frozen):
     arguments
         Its arguments: `lease` takes `purpose` and `wait` (ask to be next if it is held); `hand_over` takes
         `to`; `break_glass` takes `reason` and `purpose`; `set` takes `plan`; `acquire` takes `plan` and
-        `measurement_id`.
+        `measurement_id`; `check` takes `steps` (`TrialStep`); `dose` takes `area` (`field` or `everywhere`), or
+        `plan` to learn which of its positions have dose left; `restrict` takes `set` (values by configuration key),
+        `restore` (keys) and `why`; `specimen` takes `name`.
     protocol
         Version the asker speaks.
     """
@@ -184,6 +189,9 @@ class InstrumentState(Frozen):
     interrupted
         What the server was doing when it was last ended or killed; told until its client has asked about it or
         a later scan has come to its end.
+    notice
+        Why the server itself halted the last scan, a limit that was narrowed or a dose that does not add up; told
+        until the next scan begins.
     """
 
     activity: Literal["idle", "acquiring", "stopped", "paused", "lost"]
@@ -195,14 +203,27 @@ class InstrumentState(Frozen):
     frames_wait: str = ""
     local: LocalControl | None = None
     interrupted: tuple[Interruption, ...] = ()
+    notice: str = ""
 
 
 class Description(Frozen):
-    """What a client learns when it connects, before it holds any lease."""
+    """What a client learns when it connects, before it holds any lease.
+
+    Attributes
+    ----------
+    protocol, version
+        What the instrument's side speaks, and its program's version.
+    info
+        What the instrument is.
+    key, role
+        As whom the instrument knows the asker, and what they may do; no key where it wants none.
+    """
 
     protocol: int
     version: str
     info: InstrumentInfo
+    key: str = ""
+    role: Role = "engineer"
 
 
 class GuardReport(Frozen):

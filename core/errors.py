@@ -34,6 +34,10 @@ class DoseRefused(LimitRefused):
     """A plan would bring more dose to some place than its budget allows; nothing was exposed."""
 
 
+class DoseUncounted(BeamloopError):
+    """Dose was asked for of an instrument whose beam current nobody knows."""
+
+
 class UnknownName(BeamloopError):
     """A parameter, detector, plugin or key that does not exist was named."""
 

@@ -44,6 +44,11 @@ class Limits:
         If `narrower` or a rule names something that does not exist.
     SettingsInvalid
         If `narrower` would widen a limit.
+
+    Attributes
+    ----------
+    info, rules
+        As they were given.
     """
 
     def __init__(
@@ -53,7 +58,7 @@ class Limits:
         rules: Mapping[str, Rule] | None = None,
         remarks: Mapping[str, str] | None = None,
     ) -> None:
-        self._info, self.rules, self._remarks = info, dict(rules or {}), dict(remarks or {})
+        self.info, self.rules, self._remarks = info, dict(rules or {}), dict(remarks or {})
         self._limits = {p.name: Limit.of(p) for p in info.parameters}
         for name, wanted in (narrower or {}).items():
             self._limits[info.parameter(name).name] = wanted.within(self.of(name), name)
@@ -62,12 +67,12 @@ class Limits:
 
     def of(self, name: str) -> Limit:
         """Return the limit of one parameter; raises UnknownName if there is no such parameter."""
-        return self._limits[self._info.parameter(name).name]
+        return self._limits[self.info.parameter(name).name]
 
     def described(self) -> InstrumentInfo:
         """Return the instrument's description with these limits in it."""
-        parameters = (p.model_copy(update=self._limits[p.name].model_dump()) for p in self._info.parameters)
-        return self._info.model_copy(update={"parameters": tuple(parameters)})
+        parameters = (p.model_copy(update=self._limits[p.name].model_dump()) for p in self.info.parameters)
+        return self.info.model_copy(update={"parameters": tuple(parameters)})
 
     def narrowed(self, narrower: Mapping[str, Limit], remarks: Mapping[str, str]) -> Limits:
         """Return these limits made narrower; a remark tells who did it.
@@ -106,7 +111,7 @@ class Limits:
         situation = now or Situation()
         if isinstance(plan, SetParameters):
             for name, value in plan.values.items():
-                yield from self._setting(self._info.parameter(name), value, situation)
+                yield from self._setting(self.info.parameter(name), value, situation)
         else:
             yield from self._acquisition(plan)
             yield from () if plan.expected else self.outside(situation.values)
@@ -116,7 +121,7 @@ class Limits:
 
     def outside(self, values: Mapping[str, float]) -> Iterator[InstrumentOutside]:
         """Yield what is said of each present value that is outside its range."""
-        for parameter in self._info.parameters:
+        for parameter in self.info.parameters:
             value, allowed = values.get(parameter.name), self._limits[parameter.name]
             if value is not None and not allowed.holds(value):
                 yield InstrumentOutside(
@@ -127,7 +132,7 @@ class Limits:
     def _setting(self, parameter: Parameter, value: float, now: Situation) -> Iterator[LimitRefused]:
         name, units, allowed = parameter.name, parameter.units, self._limits[parameter.name]
         if not parameter.writable:
-            yield LimitRefused(f"{name} can be read but not set on {self._info.name}")
+            yield LimitRefused(f"{name} can be read but not set on {self.info.name}")
         elif not (math.isfinite(value) and allowed.holds(value)):
             yield LimitRefused(
                 f"{name} = {spelt(value)} {units} refused: limit is {allowed.range()} {units} {self._key(name)}"
@@ -151,15 +156,15 @@ class Limits:
             )
 
     def _acquisition(self, plan: Acquisition) -> Iterator[LimitRefused]:
-        detector, field = self._info.detector(plan.detector), self._info.field
+        detector, field = self.info.detector(plan.detector), self.info.field
         if not detector.shortest_dwell_s <= plan.dwell_s <= detector.longest_dwell_s:
             yield LimitRefused(
                 f"dwell_s = {spelt(plan.dwell_s)} s refused: {detector.name} takes "
                 f"{spelt(detector.shortest_dwell_s)} .. {spelt(detector.longest_dwell_s)} s (the instrument's own)"
             )
-        if plan.expected and not self._info.expects:
+        if plan.expected and not self.info.expects:
             yield LimitRefused(
-                f"{self._info.name} is {self._info.source}: it cannot give noise-free expectations; "
+                f"{self.info.name} is {self.info.source}: it cannot give noise-free expectations; "
                 "ask with expected = false"
             )
         count, index, (y, x) = _outside(plan, field)
@@ -173,7 +178,7 @@ class Limits:
 
     def _key(self, name: str, part: str = "") -> str:
         key = f"limits.{name}{f'.{part}' if part else ''}"
-        remark = self._remarks.get(key) or self._remarks.get(f"limits.{name}")
+        remark = self._remarks.get(key)
         return f"(config key {key}{f', {remark}' if remark else ''})"
 
 

@@ -91,6 +91,11 @@ class GridScan(Frozen):
     region: Region | None = None
     expected: StrictBool = False
 
+    @property
+    def count(self) -> int:
+        """How many positions it has."""
+        return self.shape[0] * self.shape[1]
+
     def axes(self, field: Region) -> tuple[Axis, ...]:
         """Return the scan axes `(y, x)` in this field of view."""
         return (self.region or field).grid(self.shape)
@@ -122,6 +127,11 @@ class PointScan(Frozen):
     points: Annotated[tuple[tuple[Number, Number], ...], Field(min_length=1, max_length=MOST_POINTS)]
     dwell_s: Seconds
     expected: StrictBool = False
+
+    @property
+    def count(self) -> int:
+        """How many positions it has."""
+        return len(self.points)
 
     def axes(self, field: Region) -> tuple[Axis, ...]:
         """Return the one scan axis, a bare index; `field` does not matter to a list."""
@@ -158,7 +168,7 @@ def plan_from(data: object) -> Plan:
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r:.60}" for e in _innermost(error))
         raise PlanInvalid(f"not a valid plan: {'; '.join(wrong)}") from None
-    if isinstance(plan, GridScan) and plan.shape[0] * plan.shape[1] > MOST_PIXELS:
+    if isinstance(plan, GridScan) and plan.count > MOST_PIXELS:
         raise PlanInvalid(f"a grid of {plan.shape} positions was asked for; the most is {MOST_PIXELS}")
     return plan
 

@@ -36,10 +36,10 @@ class Timing(Frozen):
         if plan.expected:
             return 0.0
         if isinstance(plan, GridScan):
-            pauses_s, count = (plan.shape[0] - 1) * self.flyback_s, plan.shape[0] * plan.shape[1]
+            pauses_s = (plan.shape[0] - 1) * self.flyback_s
         else:
-            pauses_s, count = (len(plan.points) - 1) * self.jump_s, len(plan.points)
-        return self.settle_s + pauses_s + count * plan.dwell_s
+            pauses_s = (plan.count - 1) * self.jump_s
+        return self.settle_s + pauses_s + plan.count * plan.dwell_s
 
 
 GENERIC = Timing(settle_s=0.05, flyback_s=1e-3, jump_s=1e-2)

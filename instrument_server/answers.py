@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from ..core import Interrupted, Interruption, OutputExists, RecordingUnreadable, Reply, StorageFailed
 from ..core.storage import Connect, Durability, empty_log, make_durable, sqlite_file, storing, sync_folder
 from .asked import Asked
-from .audit.writing import wall_clock
+from .audit import wall_clock
 
 KEPT = 10_000
 """Answers kept; older ones are forgotten."""

@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..core import (
+    Acquisition,
     BeamloopError,
     Description,
+    DriverFailed,
     DriverSilent,
     InstrumentInfo,
     InstrumentState,
@@ -28,20 +30,22 @@ from ..core import (
     RequestReused,
     ScanEnd,
     SetParameters,
+    Situation,
     StorageFailed,
     plan_from,
 )
 from ..core.control import PROTOCOL, Verb
-from ..core.limits import Limits
 from .audit import Audit
 from .beam import Beam
 from .command_table import CommandTable, Ledger
 from .idle import Idle
+from .interlock import Interlock
 from .lease import Lease
 from .minutes import Minutes
 from .outcome import outcome_of, refusal
 from .override import NoSwitch, Override, Switch
 from .rights import LOOPBACK, RIGHTS, Caller, require_role
+from .safety_desk import SafetyDesk
 from .succession import Succession
 from .voices import DriverVoice, GuardVoice
 
@@ -58,7 +62,8 @@ COMMANDS = frozenset({"arm", "set", "acquire"})
 """What is done at the instrument, one after another; its answers outlive this process."""
 
 ABOUT_THE_LEASE = frozenset({"lease", "release", "hand_over", "break_glass"})
-"""What waits for no command, so that a hanging driver keeps nobody from taking over."""
+ABOUT_LIMITS = frozenset({"restrict", "specimen"})
+"""What waits for no command, so that a hanging driver keeps nobody from taking over or from narrowing a limit."""
 
 
 class Desk:
@@ -68,8 +73,8 @@ class Desk:
     ----------
     version
         The program's version, told to clients.
-    limits
-        The table that refuses.
+    interlock
+        Limits and dose, that refuse.
     driver, guard
         The lines to the other two processes.
     lease, answers, audit
@@ -90,11 +95,11 @@ class Desk:
     """
 
     def __init__(
-        self, version: str, info: InstrumentInfo, limits: Limits, driver: DriverVoice, guard: GuardVoice, lease: Lease,
-        answers: Ledger, audit: Audit, blank: Callable[[], None], clock: Callable[[], float] = time.monotonic,
-        idle: Idle | None = None, switch: Switch | None = None,
+        self, version: str, info: InstrumentInfo, interlock: Interlock, driver: DriverVoice, guard: GuardVoice,
+        lease: Lease, answers: Ledger, audit: Audit, blank: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic, idle: Idle | None = None, switch: Switch | None = None,
     ) -> None:  # fmt: skip
-        self._version, self._info, self._limits = version, info, limits
+        self._version, self._info, self._interlock = version, info, interlock
         self._driver, self._lease = driver, lease
         self._clock, self._idle = clock, idle or Idle()
         self._beam = Beam(guard, blank, self._guard_is_silent)
@@ -106,8 +111,11 @@ class Desk:
         self._session, self._scans = secrets.token_hex(3), 0
         self._table = CommandTable(answers, self._session)
         self._facts: dict[str, Any] = {}
+        # Which limits a running scan was last judged by, and why the server halted the last one.
+        self._upheld, self._notice = interlock.version, ""
+        safety = SafetyDesk(info, interlock, self._situation, self._uphold, lambda e, why: audit.note(e, why=why))
         self._deeds: dict[Verb, Callable[[Request], dict[str, Any]]] = {
-            **self._succession.deeds, "arm": self._arm, "set": self._set, "acquire": self._acquire,
+            **self._succession.deeds, **safety.deeds, "arm": self._arm, "set": self._set, "acquire": self._acquire,
         }  # fmt: skip
 
     def answer(self, request: Request, caller: Caller = LOOPBACK) -> Reply:
@@ -129,7 +137,7 @@ class Desk:
             return self.minutes.refused(request, refusal(error))
 
     def _done(self, request: Request) -> Reply:
-        if request.verb in ABOUT_THE_LEASE:
+        if request.verb in ABOUT_THE_LEASE | ABOUT_LIMITS:
             with self._words:
                 return self._once(request, lasting=False)
         if request.verb not in COMMANDS:
@@ -166,6 +174,7 @@ class Desk:
             frames_wait=facts.get("frames_wait", ""),
             local=self._override.control,
             interrupted=self._table.interrupted(),
+            notice=self._notice,
         )
 
     def heard(self, facts: Mapping[str, Any]) -> None:
@@ -176,12 +185,21 @@ class Desk:
         """Note what the driver says while a scan runs."""
         self.heard({**self._facts, **facts})
 
-    def ended(self, message: Mapping[str, Any]) -> None:
-        """Note that a scan has ended: blank, and let the next command in."""
+    def ended(self, message: Mapping[str, Any], is_known: bool = True) -> None:
+        """Note that a scan has ended: blank, and let the next command in.
+
+        Parameters
+        ----------
+        message
+            What the driver says.
+        is_known
+            Whether it was the driver who said it; if not, nobody knows what the scan cost.
+        """
         self.heard({**self._facts, **message, "frames_wait": ""})
         end = ScanEnd.model_validate(message["ended"])
         self._beam.close()
         self.minutes.mark("scan ended", **end.model_dump())
+        self._settle(self._interlock.ended(end) if is_known else self._interlock.unknown(end.scan_id))
         self._table.scan_ended(end.scan_id, end.status == "complete")
         self._beam.running = None
         self._idle.woken()
@@ -195,23 +213,24 @@ class Desk:
         self._succession.notice()
         running = self._beam.running
         if running is None:
-            self._beam.beat(keeps_open=False)
+            self._beam.beat()
         elif not self._driver.alive():
             reason = "the driver process has ended; restart the server"
-            self.ended({"ended": ScanEnd(scan_id=running, status="failed", n_frames=0, reason=reason).model_dump()})
-        elif self._lease.holder(self._clock()) == self._beam.keeper:
-            self._beam.beat(keeps_open=True)
+            end = ScanEnd(scan_id=running, status="failed", n_frames=0, reason=reason)
+            self.ended({"ended": end.model_dump()}, is_known=False)
+        else:
+            lease = self._lease.info(self._clock())
+            if lease is not None and lease.holder == self._beam.keeper and not self._uphold():
+                # Not longer than the lease, so that the guard blanks when that runs out and not at the next beat.
+                self._beam.beat(lease.expires_in_s)
 
     def _guard_is_silent(self) -> None:
         self.minutes.mark("guard silent", done="blanked by the server")
 
     def _describe(self) -> dict[str, Any]:
-        values = self._facts.get("parameters", {})
-        parameters = tuple(
-            p.model_copy(update={"value": values.get(p.name, p.value), **self._limits.of(p.name).model_dump()})
-            for p in self._info.parameters
-        )
-        info = self._info.model_copy(update={"parameters": parameters})
+        values, info = self._values(), self._interlock.limits.described()
+        there = tuple(p.model_copy(update={"value": values.get(p.name, p.value)}) for p in info.parameters)
+        info = info.model_copy(update={"parameters": there})
         return Description(protocol=PROTOCOL, version=self._version, info=info).model_dump()
 
     def _attempt(self, request: Request) -> Reply:
@@ -227,6 +246,8 @@ class Desk:
         plan = self._allowed(request)
         if not isinstance(plan, SetParameters):
             raise PlanInvalid(f"'set' was asked with a plan of kind {plan.kind!r}")
+        # Counted as moved although the driver may refuse: what is not known is taken as done.
+        self._interlock.moves(self._values(), plan.values)
         after = self._driver.ask("set", ARRIVE_S, plan=plan.model_dump())
         self.heard(after)
         return {"duration_s": after["duration_s"]}
@@ -236,34 +257,76 @@ class Desk:
         if isinstance(plan, SetParameters):
             raise PlanInvalid(f"'acquire' was asked with a plan of kind {plan.kind!r}")
         measurement_id = str(request.arguments.get("measurement_id", request.request_id))
-        return self._expose(plan.model_dump(), measurement_id, request.client, needs_beam=not plan.expected)
+        return self._expose(plan, measurement_id, request.client)
 
     def _allowed(self, request: Request) -> Plan:
         """Return the request's plan if the limits allow it and no scan is in its way."""
         plan = plan_from(request.arguments.get("plan"))
-        self._limits.check(plan)
+        self._interlock.require(plan, self._situation())
         if self._beam.running is not None:
             raise LimitRefused(f"scan {self._beam.running} is still running; wait for its end, or stop it")
         return plan
 
     def _arm(self, request: Request) -> dict[str, Any]:
         self._beam.arm()
+        self._interlock.armed()
+        self._notice = ""
         return {}
 
-    def _expose(self, plan: dict[str, Any], measurement_id: str, client: str, needs_beam: bool) -> dict[str, Any]:
-        with self._succession.lock:
-            # Nobody may take the lease between this look and the beam.
-            self._lease.require(client, self._clock())
-            number = self._beam.begin(needs_beam)
-            self._scans += 1
-            scan_id = self._beam.running = f"{self._session}-{self._scans:06d}"
-            self._beam.keeper = client
+    def _expose(self, plan: Acquisition, measurement_id: str, client: str) -> dict[str, Any]:
+        self._scans += 1
+        scan_id = f"{self._session}-{self._scans:06d}"
+        self._upheld, self._notice = self._interlock.version, ""
+        self._interlock.begins(scan_id, plan, self._values())
+        try:
+            with self._succession.lock:
+                # Nobody may take the lease between this look and the beam.
+                now_s = self._clock()
+                left_s = self._lease.require(client, now_s).expires_s - now_s
+                number = self._beam.begin(0.0 if plan.expected else left_s)
+                self._beam.running, self._beam.keeper = scan_id, client
+        except BeamloopError:
+            self._settle(self._interlock.never_began(scan_id))
+            raise
         names = {"scan": number, "scan_id": scan_id, "measurement_id": measurement_id, "receiver": client}
         try:
-            return self._driver.ask("acquire", ANSWER_S, plan=plan, **names)
+            return self._driver.ask("acquire", ANSWER_S, plan=plan.model_dump(), **names)
         except BeamloopError as failure:
             self._beam.close()
             # A driver that answered does not acquire; one that did not may yet begin, and tells when it ends.
             if not isinstance(failure, DriverSilent):
                 self._beam.running = None
+                is_refusal = not isinstance(failure, DriverFailed)
+                settle = self._interlock.never_began if is_refusal else self._interlock.unknown
+                self._settle(settle(scan_id))
             raise
+
+    def _values(self) -> Mapping[str, float]:
+        return self._facts.get("parameters", {})
+
+    def _situation(self) -> Situation:
+        is_dark = self._beam.seen() == "blanked"
+        return self._interlock.situation(self._values(), is_dark, self._beam.running is not None)
+
+    def _uphold(self) -> str:
+        """Halt a running scan that violates limits which changed since it began; return why, empty if none does."""
+        version = self._interlock.version
+        if self._beam.running is None or version == self._upheld:
+            return ""
+        why = self._interlock.violation(self._values())
+        self._upheld = version
+        if why:
+            self._halt(f"halted by the server: {why}")
+        return why
+
+    def _settle(self, said: str) -> None:
+        """Say what is wrong with the dose of a scan; one that was counted twice with different results blanks."""
+        if said and self._interlock.disputed:
+            self._halt(said)
+        elif said:
+            self.minutes.mark("dose not settled", why=said)
+
+    def _halt(self, why: str) -> None:
+        self._notice = why
+        self._beam.halt()
+        self.minutes.mark("halted", why=why)

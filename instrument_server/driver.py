@@ -35,9 +35,11 @@ from ..core.registry import BLANKERS, INSTRUMENTS, find
 from ..streaming.runs import Runs, runs_of, told
 from ..streaming.sender import Sender
 from .guard_line import GuardLine
+from .keys.armouring import armour_for
 from .orders import take_orders
 from .post import pack, unpack
 from .settings import FrameBounds
+from .word_home import WordHome
 
 BEAT_S = 0.05
 TELL_S = 1.0
@@ -54,6 +56,8 @@ class DriverOrders(Frozen):
     guard: str
     token: str
     frames_port: int
+    listen: str
+    keys: Path | None
     folder: Path
     blanker: str
     plugin: str
@@ -137,6 +141,9 @@ class Driver:
                         lost.add(*run)
                 if self.must_end():
                     raise BeamBlanked("the guard called a halt")
+            if sent + len(lost) != scan.n_frames:
+                given = sent + len(lost)
+                raise DriverFailed(f"it gave {given} frames and ended, {scan.n_frames} were announced")
         except (BeamBlanked, ChannelClosed) as error:
             status, reason = ("complete", "") if sent + len(lost) == scan.n_frames else ("stopped", str(error))
         except Exception as error:  # the border to vendor code: report it, and the driver lives on
@@ -210,11 +217,16 @@ def obey(driver: Driver, commands: zmq.Socket, events: zmq.Socket, gone: threadi
             events.send(pack({"number": number, "error": DriverFailed.__name__, "message": told}))
 
 
-def beat(line: GuardLine, driver: Driver, done: threading.Event) -> None:
-    """Tell the guard that this process lives, and pass its call to halt on."""
+def beat(line: GuardLine, driver: Driver, done: threading.Event, blank: Callable[[], None]) -> None:
+    """Tell the guard that this process lives, and pass its call to halt on; blank where the guard is silent.
+
+    The server blanks then too, unless it is silent as well.
+    """
     while not done.wait(BEAT_S):
         facts = line.say("beat", acquiring=driver.acquiring)
-        if facts is not None:
+        if facts is None:
+            blank()
+        else:
             driver.halted = facts["halted"]
 
 
@@ -232,13 +244,13 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
         context.destroy()
         return
     line = GuardLine(context, orders.guard, orders.token, "driver")
-    bounds = orders.frames
+    armour, bounds = armour_for("frames", orders.keys, WordHome().tell), orders.frames
     with Sender(
-        f"tcp://127.0.0.1:{orders.frames_port}", bounds.memory_bytes, spill_bytes=bounds.disk_bytes,
-        spill_folder=orders.folder / "frames", reader_bytes=bounds.reader_bytes, viewer_bytes=bounds.viewer_bytes,
+        f"tcp://{orders.listen}:{orders.frames_port}", bounds.memory_bytes, armour, bounds.disk_bytes,
+        orders.folder / "frames", bounds.reader_bytes, bounds.viewer_bytes,
     ) as sender:  # fmt: skip
         driver = Driver(instrument, sender, gone, lambda facts: events.send(pack({"told": facts})))
-        beats = threading.Thread(target=beat, args=(line, driver, done), name="beat")
+        beats = threading.Thread(target=beat, args=(line, driver, done, blanker.close), name="beat")
         beats.start()
         try:
             # The guard must have heard the driver before anybody asks for the beam.
@@ -246,6 +258,7 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
             events.send(pack({"ready": True, **driver.describe()}))
             obey(driver, commands, events, gone)
         finally:
+            blanker.close()
             done.set()
             beats.join()
             instrument.close()

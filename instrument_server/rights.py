@@ -42,6 +42,11 @@ class Right(NamedTuple):
 RIGHTS: dict[Verb, Right] = {
     "describe": Right("observer", needs_lease=False),
     "state": Right("observer", needs_lease=False),
+    "limits": Right("observer", needs_lease=False),
+    "check": Right("observer", needs_lease=False),
+    "dose": Right("observer", needs_lease=False),
+    "restrict": Right("engineer", needs_lease=False),
+    "specimen": Right("engineer", needs_lease=False),
     "lease": Right("operator", needs_lease=False),
     "renew": Right("operator", needs_lease=False),
     "release": Right("operator", needs_lease=False),

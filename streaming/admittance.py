@@ -64,7 +64,7 @@ class Admittance:
 
     def __init__(self, context: zmq.Context, socket: zmq.Socket, key: CurveKey | None) -> None:
         self._shown, self._failures, self._unanswered = key is not None, 0, False
-        self._connected_s = 0.0
+        self._connected_s, self._refusal = 0.0, ""
         if key is not None:
             socket.setsockopt(zmq.CURVE_PUBLICKEY, key.public.encode())
             socket.setsockopt(zmq.CURVE_SECRETKEY, key.secret.encode())
@@ -77,14 +77,13 @@ class Admittance:
 
     def refusal(self) -> str:
         """Return why this side is not let in; empty while that is not known to be so."""
-        told = ""
         while self.events.poll(0):
             event, value = struct.unpack("=HI", self.events.recv_multipart()[0])
-            told = self._judged(event, value) or told
-        return told
+            self._refusal = self._judged(event, value) or self._refusal
+        return self._refusal
 
     def doubt(self) -> str:
-        """Return what speaks against being let in, beside a `refusal`, when an answer did not come; empty if nothing."""
+        """Return what speaks against being let in, beside a `refusal`, when no answer came; empty if nothing."""
         return _ENDED if self._failures else _UNANSWERED if self._unanswered else ""
 
     def close(self) -> None:
@@ -106,6 +105,21 @@ class Admittance:
             self._failures += 1
             return _ENDED if self._failures >= MOST_FAILURES else ""
         return ""
+
+
+def answered(socket: zmq.Socket, admittance: Admittance, timeout_s: float) -> bool:
+    """Wait for a message on a socket; False if it does not come in time, or this side is refused."""
+    poller = zmq.Poller()
+    for waited in (socket, admittance.events):
+        poller.register(waited, zmq.POLLIN)
+    until_s = time.monotonic() + timeout_s
+    while (left_s := until_s - time.monotonic()) > 0:
+        ready = dict(poller.poll(round(1e3 * left_s)))
+        if socket in ready:
+            return True
+        if admittance.events in ready and admittance.refusal():
+            return False
+    return False
 
 
 _UNLISTED = (

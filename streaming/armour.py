@@ -41,8 +41,12 @@ class Admission(Protocol):
         """Read the list of keys again if it has changed; may wait for a disk."""
         ...
 
+    def admit_new(self, curve: str) -> str:
+        """Return the name of the key that a new connection shows, or raise `KeyRefused` with the reason."""
+        ...
+
     def admit(self, curve: str) -> str:
-        """Return the name of the key with this public half, or raise `KeyRefused` with the reason."""
+        """Return the name of the key of an open connection, or raise `KeyRefused` with the reason."""
         ...
 
 
@@ -72,6 +76,11 @@ class Armour:
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         socket.monitor(MONITOR, _FAILED)
         self.authenticator = Authenticator(context, self._admission, self.turned_away)
+
+    def take_off(self) -> None:
+        """End the authenticator; for an owner that destroys its context instead of letting it end."""
+        if self.authenticator is not None:
+            self.authenticator.stop()
 
     def name_of(self, frame: zmq.Frame) -> str:
         """Return the name of the key that a frame came under, as the list of keys is now.
@@ -118,7 +127,7 @@ class Authenticator:
     def stop(self) -> None:
         """Stop admitting: whoever connects from now on is refused."""
         self._over.set()
-        self._thread.join()
+        self._thread.join(1e-3 * 5 * LOOK_MS)
 
     def _serve(self) -> None:
         poller = zmq.Poller()
@@ -142,7 +151,7 @@ class Authenticator:
         version, number, domain, address, _, mechanism, *shown = request
         curve = z85.encode(shown[0]).decode() if mechanism == b"CURVE" and domain == DOMAIN and shown else ""
         try:
-            self._admission.admit(curve)
+            self._admission.admit_new(curve)
             reply = [b"200", b"OK", curve.encode(), b""]
         except KeyRefused as refused:
             self._turned_away(address.decode(errors="replace"), str(refused))

@@ -31,6 +31,7 @@ from beamloop.core.limits import Limits
 from beamloop.instrument_server.answers import Answers
 from beamloop.instrument_server.audit import Audit
 from beamloop.instrument_server.desk import Desk
+from beamloop.instrument_server.interlock import Interlock
 from beamloop.instrument_server.lease import Lease
 
 INFO = InstrumentInfo(
@@ -73,7 +74,7 @@ class FakeGuard:
 
     def say(self, act: str, **facts: object) -> dict[str, Any] | None:
         self.said.append(act)
-        self.leases += [facts["lease_s"]] if act == "begin" else []
+        self.leases += [facts["lease_s"]] if "lease_s" in facts else []
         self.begun += act == "begin"
         return None if self.reply is None else {"scan": self.begun, **self.reply}
 
@@ -89,8 +90,8 @@ class Bench:
 
     def made(self, info: InstrumentInfo, **more: Any) -> Desk:
         return Desk(
-            "0.1", info, Limits(info), self.driver, self.guard, Lease(5.0), self.answers, self.audit, self.blank,
-            lambda: self.now_s, **more,
+            "0.1", info, Interlock(Limits(info)), self.driver, self.guard, Lease(5.0), self.answers, self.audit,
+            self.blank, lambda: self.now_s, **more,
         )  # fmt: skip
 
     def blank(self) -> None:
@@ -134,6 +135,17 @@ def test_a_refusal_is_stored_too(bench: Bench) -> None:
     refused = bench.ask("acquire", request_id="same", plan=POINT)
     bench.ask("lease")
     assert bench.ask("acquire", request_id="same", plan=POINT) == refused
+
+
+def test_the_beam_is_kept_open_no_longer_than_the_lease(bench: Bench) -> None:
+    bench.ask("lease")
+    bench.now_s = 4.25
+    bench.ask("acquire", plan=POINT)
+    bench.now_s = 4.875
+    bench.desk.beat()
+    bench.ask("renew")
+    bench.desk.beat()
+    assert bench.guard.leases == [0.75, 0.125, 1.0]
 
 
 def test_the_beam_opens_for_the_scan_and_closes_at_its_end(bench: Bench) -> None:

@@ -41,9 +41,9 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, settings: str = "") -> Iterator[Served]:
+def served(folder: Path, settings: str = "", before: str = "") -> Iterator[Served]:
     config = folder / "bench.toml"
-    config.write_text(f'folder = "state"\n[instrument]\nplugin = "bench"\n{settings}')
+    config.write_text(f'folder = "state"\n{before}[instrument]\nplugin = "bench"\n{settings}')
     command = [sys.executable, "-m", "beamloop", "serve", str(config), "--port", "0", "--json"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -94,13 +94,13 @@ def test_break_glass_waits_for_no_command(bench: Bench) -> None:
 
 def test_a_lease_that_is_broken_between_the_check_and_the_beam_opens_no_beam(bench: Bench) -> None:
     bench.ask("lease", "ada")
-    checked = bench.desk._limits.check
+    checked = bench.desk._interlock.require
 
-    def broken_meanwhile(plan: Any) -> None:
-        checked(plan)
+    def broken_meanwhile(*asked: Any) -> None:
+        checked(*asked)
         bench.ask("break_glass", "bob", reason="now")
 
-    bench.desk._limits.check = broken_meanwhile  # type: ignore[method-assign]
+    bench.desk._interlock.require = broken_meanwhile  # type: ignore[method-assign]
     assert bench.ask("acquire", "ada", plan=POINT).error == "LeaseTaken"
     assert "begin" not in bench.guard.said
     assert bench.driver.asked == []

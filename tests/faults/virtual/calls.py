@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgpack
-from Pyro5.errors import ConnectionClosedError, TimeoutError as CallTimeout
+from Pyro5.errors import ConnectionClosedError
+from Pyro5.errors import TimeoutError as CallTimeout
 
 from .hub import Node, current_node
 from .sockets import Net
@@ -166,5 +167,3 @@ class Call:
         if not self.given_up and not self.over.is_set():
             self.reply = reply
             self._end()
-
-

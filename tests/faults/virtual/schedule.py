@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ CALM_S = 300.0
 FAULTS = (
     "kill server", "kill guard", "kill driver", "kill client", "pause server", "pause guard", "pause driver",
     "pause client", "clog", "cut", "cable", "swizzle", "hang", "raise", "stop", "blank", "pause", "weather", "rival",
-    "kill all", "leave",
+    "kill all", "leave", "eat", "eat",
 )  # fmt: skip
 
 
@@ -46,11 +47,20 @@ class Played:
     steps: int
     words: dict[str, int] = field(default_factory=dict)
 
+    def met(self) -> Counter[str]:
+        """Return what the clients met: how their requests ended, and how many were asked for again."""
+        ends = Counter(outcome.partition(":")[0] for book in self.books for outcome in book.outcomes.values())
+        again = sum(len(names) > 1 for book in self.books for names in book.asked.values())
+        return ends + Counter({"asked again": again, "words": self.words["said"], "answers": self.words["answered"]})
+
 
 class World:
     """An instrument and those who work with it, on one seed."""
 
-    def __init__(self, seed: int, faults: int | None = None, wanted: list[int] | None = None) -> None:
+    def __init__(
+        self, seed: int, faults: int | None = None, wanted: list[int] | None = None, kinds: tuple[str, ...] = FAULTS
+    ) -> None:
+        self.kinds = kinds
         self.seed, self.hub = seed, Hub(seed)
         self.rng = self.hub.rng
         self.net = Net(self.hub)
@@ -64,14 +74,16 @@ class World:
         self.hub.watchers.append(self.witness.look)
         self.books = [Notebook("ada", self._list() if wanted is None else wanted)]
         self.clients: dict[str, Node] = {}
-        self.dwell_s, self.credit = self.rng.choice((0.002, 0.02, 0.1)), self.rng.choice((1, 4, 32))
+        self.dwell_s = self.rng.choice((0.002, 0.01, 0.05, 0.1))
         self.faults_left = self.rng.choice((1, 2, 4, 8)) if faults is None else faults
         self.done: list[str] = []
         self.is_calm = False
+        self.to_eat = 0
+        self.faces.eat = self._eaten
         self.words: dict[str, int] = {"said": 0, "answered": 0}
 
     def _list(self) -> list[int]:
-        return [self.rng.choice((0, 1, 3, 12)) for _ in range(self.rng.choice((2, 4)))]
+        return [self.rng.choice((0, 0, 1, 3, 12, 60)) for _ in range(self.rng.choice((3, 5, 8)))]
 
     def _make_bench(self, site: Site) -> Bench:
         self.bench = Bench(site, self.witness)
@@ -84,11 +96,13 @@ class World:
         self.site.start()
         self._client(self.books[0])
         self._operate()
-        self.hub.after(self.rng.uniform(0.0, 0.6), self._fault)
+        if self.faults_left and self.rng.random() < 0.3:
+            self._storm()
+        self.hub.after(self.rng.uniform(0.1, 0.8), self._fault)
 
     def _client(self, book: Notebook) -> None:
         node = self.clients[book.name] = self.hub.node(book.name)
-        node.spawn(lambda: scientist(book, self.dwell_s, self.credit))
+        node.spawn(lambda: scientist(book, self.dwell_s))
 
     def _operate(self) -> None:
         """Start again what died, sooner or later."""
@@ -116,7 +130,7 @@ class World:
             self.calm()
             return
         self.faults_left -= 1
-        what = self.rng.choice(FAULTS)
+        what = self.rng.choice(self.kinds)
         self.done.append(what)
         self.hub.note(f"FAULT {what}")
         self._make_fault(what)
@@ -149,6 +163,8 @@ class World:
             self._storm()
         elif verb == "rival":
             self._rival()
+        elif verb == "eat":
+            self.to_eat = self.rng.choice((1, 2, 5))
         elif verb == "leave":
             self.site.terminate()
 
@@ -167,6 +183,14 @@ class World:
         else:
             link.cut(told=how == "cut")
             self.hub.after(self._while(), link.heal)
+
+    def _eaten(self, request: dict[str, Any]) -> bool:
+        """Tell whether the reply to a command is lost, though the command is done."""
+        if request["verb"] not in ("set", "acquire", "arm") or not self.to_eat:
+            return False
+        self.to_eat -= 1
+        self.hub.note(f"ate the reply to {request['request_id']}")
+        return True
 
     def _storm(self) -> None:
         rng = self.rng
@@ -202,7 +226,7 @@ class World:
 
     def calm(self) -> None:
         """Let every fault end."""
-        self.is_calm = True
+        self.is_calm, self.to_eat = True, 0
         self.hub.note("CALM")
         for link in self.net.links.values():
             link.weather = FAIR
@@ -233,14 +257,28 @@ class World:
                     raise Broken(f"frame {index} kept of {name} is {value}, which the instrument never gave")
             if name in book.whole and book.outcomes[name] != "done":
                 raise Broken(f"{name} is whole and was told as {book.outcomes[name]}")
+            self._check_losses(book, name, frames)
             if frames and book.outcomes[name] == "done" and set(book.kept[name]) != set(range(frames)):
                 raise Broken(f"{name} was told as done and lacks {set(range(frames)) - set(book.kept[name])}")
 
+    def _check_losses(self, book: Notebook, name: str, frames: int) -> None:
+        """What the instrument gave whole comes whole, unless its driver died or another client took over."""
+        scans = self.witness.scan_of[name]
+        if name not in book.lacks or len(self.books) > 1 or not scans:
+            return
+        if (
+            len(self.witness.frames[scans[0]]) == frames
+            and self.witness.driver_of[scans[0]] is self.site.nodes["driver"]
+        ):
+            raise Broken(f"{name} was given whole, and its client was told: {book.lacks[name]}")
+
 
 @contextmanager
-def world(seed: int, faults: int | None = None, wanted: list[int] | None = None) -> Iterator[World]:
+def world(
+    seed: int, faults: int | None = None, wanted: list[int] | None = None, kinds: tuple[str, ...] = FAULTS
+) -> Iterator[World]:
     """Make a world for a seed; it is gone afterwards."""
-    made = World(seed, faults, wanted)
+    made = World(seed, faults, wanted, kinds)
     with installed(made.hub, made.net, made.faces, made.site.places()):
         try:
             yield made
@@ -249,8 +287,18 @@ def world(seed: int, faults: int | None = None, wanted: list[int] | None = None)
             made.site.remove()
 
 
-def play(seed: int, faults: int | None = None, wanted: list[int] | None = None) -> Played:
+def play(
+    seed: int, faults: int | None = None, wanted: list[int] | None = None, kinds: tuple[str, ...] = FAULTS
+) -> Played:
     """Play one schedule to its end.
+
+    Parameters
+    ----------
+    seed
+        Everything that is random comes from it.
+    faults, wanted, kinds
+        How many faults, what the client measures (frames of each scan, 0 for a move), and which faults; drawn from
+        the seed where None.
 
     Raises
     ------
@@ -259,7 +307,7 @@ def play(seed: int, faults: int | None = None, wanted: list[int] | None = None) 
     Stuck
         If calm brought no progress.
     """
-    with world(seed, faults, wanted) as made:
+    with world(seed, faults, wanted, kinds) as made:
         try:
             made.begin()
             made.hub.run(60.0, lambda: made.is_calm)
@@ -268,7 +316,7 @@ def play(seed: int, faults: int | None = None, wanted: list[int] | None = None) 
                 raise Stuck(f"{CALM_S:g} s of calm, and still: {[sorted(b.settled) for b in made.books]}")
             made.check()
         except Exception as error:
-            error.add_note(f"replay: BEAMLOOP_SEED={seed} BEAMLOOP_FAULTS=1 .venv/bin/python -m pytest tests/faults/test_schedules.py")
+            error.add_note(f"replay: python tests/faults/play.py {seed} --log")
             error.add_note("\n".join(made.hub.log[-60:]))
             raise
         return Played(seed, made.hub.log, made.books, made.done, made.hub.now_s, made.hub.steps, made.words)

@@ -25,7 +25,6 @@ from beamloop.core import (
     StorageFailed,
 )
 from beamloop.edge_client.instrument import RemoteInstrument, connect, raise_unless_whole
-
 from beamloop.streaming.incoming import IncomingScan
 
 from .bench import duration_of
@@ -83,7 +82,7 @@ class Notebook:
         return names[-1]
 
 
-def scientist(book: Notebook, dwell_s: float, credit: int) -> None:
+def scientist(book: Notebook, dwell_s: float) -> None:
     """Measure until all is done; start again after every failure."""
     book.born += 1
     while not book.is_done:
@@ -131,7 +130,7 @@ def _move(book: Notebook, number: int, name: str, instrument: RemoteInstrument) 
 def _measure(book: Notebook, name: str, frames: int, instrument: RemoteInstrument, dwell_s: float) -> None:
     if _has_all(book, name, frames):
         return
-    plan = PointScan(detector="camera", points=tuple((1e-9 * i, 0.0) for i in range(frames)), dwell_s=dwell_s)
+    plan = PointScan(detector="camera", points=tuple((1e-9 * (i % 900), 0.0) for i in range(frames)), dwell_s=dwell_s)
     incoming = _started(book, name, plan, instrument)
     if incoming.header.measurement_id != name:
         book.wrong.append(f"{name}: got the scan of {incoming.header.measurement_id}")
@@ -144,6 +143,8 @@ def _measure(book: Notebook, name: str, frames: int, instrument: RemoteInstrumen
                 incoming.stored()
         _keep(book, name, waiting)
         incoming.stored()
+        if incoming.taken > frames:
+            book.wrong.append(f"{name}: {incoming.taken} frames came of {frames}")
         if not _has_all(book, name, frames):
             book.lacks[name] = incoming.lack()
             raise_unless_whole(incoming)

@@ -163,11 +163,11 @@ class Thread:
     """A thread of the process that starts it."""
 
     def __init__(
-        self, group: None = None, target: Callable[..., object] = lambda: None, name: str = "", args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None, *, daemon: bool = False,
+        self, group: None = None, target: Callable[..., object] = lambda: None, name: str = "",
+        args: tuple[Any, ...] = (), *, daemon: bool = False,
     ) -> None:  # fmt: skip
         self.name, self.daemon = name, daemon
-        self._work = lambda: target(*args, **(kwargs or {}))
+        self._work = lambda: target(*args)
         self._task: Task | None = None
 
     def start(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from beamloop.core import Scan
 
 from .bench import duration_of
-from .hub import Hub
+from .hub import Hub, Node
 from .site import Site
 
 GRACE_S = 0.05
@@ -44,6 +44,8 @@ class Witness:
         self.moves: Counter[float] = Counter()
         self.scan_of: dict[str, list[str]] = defaultdict(list)
         self.frames: dict[str, list[int]] = defaultdict(list)
+        self.driver_of: dict[str, Node] = {}
+        self._accusation = ""
         self.holder: str | None = None
         self.held_until = -1.0
         self._held_lately: dict[str, float] = {}
@@ -59,15 +61,17 @@ class Witness:
         """Note a move; each is asked for with a value of its own."""
         self.moves[tilt] += 1
         if self.moves[tilt] > 1:
-            raise Broken(f"the move to {tilt} was done twice")
+            self._accusation = f"the move to {tilt} was done twice"
 
     def begun(self, measurement_id: str, scan_id: str) -> None:
         """Note an acquisition."""
         self.world.note(f"begun {measurement_id} {scan_id}")
         self.exposures[measurement_id] += 1
         self.scan_of[measurement_id].append(scan_id)
+        self.driver_of[scan_id] = self.site.nodes["driver"]
         if self.exposures[measurement_id] > 1:
-            raise Broken(f"measurement {measurement_id} was done twice, as {self.scan_of[measurement_id]}")
+            # Raised here, the driver would take it for an error of its instrument's.
+            self._accusation = f"measurement {measurement_id} was done twice, as {self.scan_of[measurement_id]}"
 
     def exposed(self, scan: Scan, index: int) -> None:
         """Note a frame."""
@@ -130,11 +134,12 @@ class Witness:
     # ---- what a person was told
 
     def stop_confirmed(self, said_s: float, report: Any) -> None:
-        """Hold the guard's answer to a word against the beam."""
-        if report.beam == "confirmed" and self.site.beam_is_open and report.word != "state" and not self._armed_since(said_s):
+        """Hold the guard's answer to a word against the beam; after a blank the next acquisition may open it."""
+        if report.word not in ("stop", "pause") or self._armed_since(said_s):
+            return
+        if report.beam == "confirmed" and self.site.beam_is_open:
             raise Broken(f"a person was told that the beam is dark after {report.word!r}, and it is open")
-        if report.word in ("stop", "pause") and not self._armed_since(said_s):
-            self._stopped_at = said_s
+        self._stopped_at = said_s
 
     def _armed_since(self, said_s: float) -> bool:
         return self.last_arm_s >= said_s
@@ -143,6 +148,8 @@ class Witness:
 
     def look(self) -> None:
         """Say whether the beam may be open now."""
+        if self._accusation:
+            raise Broken(self._accusation)
         site, now = self.site, self.world.now_s
         if not site.beam_is_open:
             return

@@ -25,6 +25,7 @@ from beamloop.core.limits import Limits
 from beamloop.instrument_server.answers import Answers
 from beamloop.instrument_server.audit import Audit
 from beamloop.instrument_server.desk import Desk
+from beamloop.instrument_server.interlock import Interlock
 from beamloop.instrument_server.lease import Lease
 
 class Driver:
@@ -40,7 +41,7 @@ knob = Parameter(name="x_m", units="m", value=0.0, low=0.0, high=1.0)
 info = InstrumentInfo(name="bench", source="hardware", parameters=(knob,), detectors=(),
                       field=Region(y_m=0, x_m=0, height_m=1, width_m=1))
 answers, audit = Answers(folder / "answers.sqlite", durability), Audit(folder / "audit.jsonl", durability, full=20_000)
-desk = Desk("1", info, Limits(info), Driver(), Guard(), Lease(), answers, audit, lambda: None)
+desk = Desk("1", info, Interlock(Limits(info)), Driver(), Guard(), Lease(), answers, audit, lambda: None)
 desk.answer(Request(request_id=f"lease{first}", client="ada", verb="lease"))
 for number in range(first, first + 100_000):
     plan = {"kind": "set", "values": {"x_m": number % 3 / 1.9}}
