@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -48,6 +49,7 @@ from .connection.guard_line import say
 from .connection.heartbeat import Heartbeat
 from .connection.patience import Patience
 from .connection.reached import reached
+from .connection.shown_key import ShownKey, key_from
 
 ANNOUNCED_WITHIN_S = 10.0
 LONGEST_WAIT_S = 600.0
@@ -67,17 +69,23 @@ class RemoteInstrument(Closing):
         Said with the lease where none is given.
     gate
         The way to it, if it is reached through a relay; closed with this connection.
+    key
+        Shown on all lines; None shows none, as an instrument on this computer may want none.
 
     Raises
     ------
     InstrumentUnreachable, ProtocolMismatch
         If nobody, or somebody of another version, answers.
+    KeyRefused
+        If a key is wanted, or this one is not let in.
     """
 
-    def __init__(self, address: Address, client: str, purpose: str = "", gate: Gate | None = None) -> None:
+    def __init__(
+        self, address: Address, client: str, purpose: str = "", gate: Gate | None = None, key: ShownKey | None = None
+    ) -> None:
         self.address, self.client, self._purpose = address, client, purpose
-        self._gate = gate
-        self._control = ControlLine(address, client)
+        self._gate, self._key = gate, key
+        self._control = ControlLine(address, client, key=key)
         self._lock = threading.Lock()
         self._receiver: Receiver | None = None
         self._heartbeat: Heartbeat | None = None
@@ -284,19 +292,19 @@ class RemoteInstrument(Closing):
         InstrumentUnreachable
             If the guard does not answer in time.
         """
-        return say(self.address, "stop", timeout_s)
+        return say(self.address, "stop", timeout_s, self._key)
 
     def blank(self, timeout_s: float = 2.0) -> GuardReport:
         """Blank the beam now. Needs no lease; see `stop`."""
-        return say(self.address, "blank", timeout_s)
+        return say(self.address, "blank", timeout_s, self._key)
 
     def pause(self, timeout_s: float = 2.0) -> GuardReport:
         """Hold and blank; `arm` to continue. Needs no lease; see `stop`."""
-        return say(self.address, "pause", timeout_s)
+        return say(self.address, "pause", timeout_s, self._key)
 
     def guard(self, timeout_s: float = 2.0) -> GuardReport:
         """Return what the guard knows: whether the instrument may expose, and why not. Changes nothing."""
-        return say(self.address, "state", timeout_s)
+        return say(self.address, "state", timeout_s, self._key)
 
     def lease_lost(self) -> BeamloopError | None:
         """Return what ended the lease, or None while it is held or was never taken."""
@@ -339,11 +347,13 @@ class RemoteInstrument(Closing):
     def _receiving(self) -> Receiver:
         with self._lock:
             if self._receiver is None:
-                self._receiver = Receiver(self.address.frames, self.client)
+                self._receiver = Receiver(self.address.frames, self.client, key=self._key and self._key.frames)
             return self._receiver
 
 
-def connect(address: str = "localhost:7440", purpose: str = "", name: str | None = None) -> RemoteInstrument:
+def connect(
+    address: str = "localhost:7440", purpose: str = "", name: str | None = None, key: str | Path | None = None
+) -> RemoteInstrument:
     """Connect to an instrument server.
 
     Parameters
@@ -354,9 +364,14 @@ def connect(address: str = "localhost:7440", purpose: str = "", name: str | None
         Why it is to be commanded: takes the lease at once. Empty only looks.
     name
         This client's name, unique among those connected; made of user, host and process where None.
+        With a key it begins with the key's.
+    key
+        The key file to show; `none` shows none. Where None, the file that BEAMLOOP_KEY names, if it does.
 
     Raises
     ------
+    KeyRefused
+        If a key is wanted, or this one is not let in.
     InstrumentUnreachable
         If nobody answers there.
     ProtocolMismatch
@@ -364,8 +379,9 @@ def connect(address: str = "localhost:7440", purpose: str = "", name: str | None
     LeaseHeld
         If a purpose was given and somebody else holds the lease.
     """
+    shown, client = key_from(key), name or _own_name()
     where, gate = reached(address)
-    instrument = RemoteInstrument(where, name or _own_name(), purpose, gate)
+    instrument = RemoteInstrument(where, client if shown is None else shown.own(client), purpose, gate, shown)
     if purpose:
         try:
             instrument.take_lease(purpose)

@@ -34,22 +34,27 @@ class Beam:
     ----------
     running
         Name of the scan under way; None between scans.
+    keeper
+        The client whose lease lets the scan under way go on.
     """
 
     def __init__(self, guard: GuardVoice, blank: Callable[[], None], on_silence: Callable[[], None]) -> None:
         self._guard, self._blank, self._on_silence = guard, blank, on_silence
         self._facts: Mapping[str, Any] | None = {}
         self.running: str | None = None
+        self.keeper = ""
 
-    def begin(self, needs_beam: bool) -> int:
-        """Let the guard open the beam, if it is needed, and return the guard's number for the scan.
+    def begin(self, open_s: float) -> int:
+        """Let the guard open the beam, unless for no time, and return the guard's number for the scan.
+
+        It stays open for `open_s`, never longer than a lease of the beam, unless a beat prolongs it.
 
         Raises
         ------
         NotArmed
             If the guard refuses or does not answer.
         """
-        facts = self._guard.say("begin", lease_s=BEAM_LEASE_S if needs_beam else 0.0)
+        facts = self._guard.say("begin", lease_s=min(open_s, BEAM_LEASE_S))
         return int(self._allowed(facts, "the beam stays blanked")["scan"])
 
     def let_move(self) -> None:
@@ -83,9 +88,10 @@ class Beam:
         if facts is None:
             raise NotArmed("the guard does not answer; the instrument cannot be armed. Restart the server")
 
-    def beat(self, keeps_open: bool) -> None:
-        """Tell the guard that this process lives, and whether an open beam may stay open."""
-        self._hear(self._guard.say("beat", lease_s=BEAM_LEASE_S) if keeps_open else self._guard.say("beat"))
+    def beat(self, keep_s: float = 0.0) -> None:
+        """Tell the guard that this process lives, and how long an open beam may stay so, at most a lease."""
+        lease_s = min(keep_s, BEAM_LEASE_S)
+        self._hear(self._guard.say("beat", lease_s=lease_s) if lease_s > 0 else self._guard.say("beat"))
 
     def seen(self) -> Literal["blanked", "open", "unknown"]:
         """Return the beam as it was last read back."""
@@ -111,8 +117,8 @@ class Beam:
         return facts
 
     def _hear(self, facts: Mapping[str, Any] | None) -> None:
-        if facts is None and self._facts is not None:
-            self._on_silence()
+        before, self._facts = self._facts, facts
         if facts is None:
             self._blank()
-        self._facts = facts
+        if facts is None and before is not None:
+            self._on_silence()

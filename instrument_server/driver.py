@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,10 @@ from ..core import (
 from ..core.registry import BLANKERS, INSTRUMENTS, find
 from ..streaming.sender import Sender
 from .guard_line import GuardLine
+from .keys.armouring import armour_for
 from .orders import take_orders
 from .post import pack, unpack
+from .word_home import WordHome
 
 BEAT_S = 0.05
 LOG = logging.getLogger(__name__)
@@ -50,6 +52,8 @@ class DriverOrders(Frozen):
     guard: str
     token: str
     frames_port: int
+    listen: str
+    keys: Path | None
     folder: Path
     blanker: str
     plugin: str
@@ -141,6 +145,8 @@ class Driver:
                 sent += len(batch.indices)
                 if self.must_end():
                     raise BeamBlanked("the guard called a halt")
+            if sent != scan.n_frames:
+                raise DriverFailed(f"it gave {sent} frames and ended, {scan.n_frames} were announced")
         except (BeamBlanked, ChannelClosed) as error:
             status, reason = ("complete", "") if sent == scan.n_frames else ("stopped", str(error))
         except Exception as error:  # the border to vendor code: report it, and the driver lives on
@@ -196,11 +202,16 @@ def obey(driver: Driver, commands: zmq.Socket, events: zmq.Socket, gone: threadi
             events.send(pack({"number": number, "error": DriverFailed.__name__, "message": told}))
 
 
-def beat(line: GuardLine, driver: Driver, done: threading.Event) -> None:
-    """Tell the guard that this process lives, and pass its call to halt on."""
+def beat(line: GuardLine, driver: Driver, done: threading.Event, blank: Callable[[], None]) -> None:
+    """Tell the guard that this process lives, and pass its call to halt on; blank where the guard is silent.
+
+    The server blanks then too, unless it is silent as well.
+    """
     while not done.wait(BEAT_S):
         facts = line.say("beat", acquiring=driver.acquiring, stopping_time_s=driver.stopping_time_s)
-        if facts is not None:
+        if facts is None:
+            blank()
+        else:
             driver.halted = facts["halted"]
 
 
@@ -218,9 +229,10 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
         context.destroy()
         return
     line = GuardLine(context, orders.guard, orders.token, "driver")
-    with Sender(f"tcp://127.0.0.1:{orders.frames_port}") as sender:
+    armour = armour_for("frames", orders.keys, WordHome().tell)
+    with Sender(f"tcp://{orders.listen}:{orders.frames_port}", armour=armour) as sender:
         driver = Driver(instrument, sender, gone, blanker)
-        beats = threading.Thread(target=beat, args=(line, driver, done), name="beat")
+        beats = threading.Thread(target=beat, args=(line, driver, done, blanker.close), name="beat")
         beats.start()
         try:
             # The guard must have heard the driver before anybody asks for the beam.
@@ -228,6 +240,7 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
             events.send(pack({"ready": True, **driver.describe()}))
             obey(driver, commands, events, gone)
         finally:
+            blanker.close()
             done.set()
             beats.join()
             instrument.close()

@@ -21,11 +21,14 @@ from typing import Any, TypeVar
 
 import zmq
 
-from ..core import Blanker, Frozen, SettingsInvalid, WireInvalid
+from ..core import Blanker, Frozen, KeyRefused, SettingsInvalid, WireInvalid
 from ..core.registry import BLANKERS, find
+from ..streaming.armour import Armour, armoured
 from .guard import Guard, Heard
+from .keys.armouring import armour_for
 from .orders import take_orders
 from .post import LOOPBACK, pack, unpack
+from .word_home import WordHome
 
 POLL_MS = 10
 MOST_BYTES = 4096
@@ -38,8 +41,8 @@ MOST_WAITING = 256
 MOST_QUEUED = 16
 """Messages that a connection may have waiting, each way."""
 
-SHAKEN_WITHIN_MS = 3000
-"""A connection that does not say within this time what it is, is dropped; so is one that is silent to a ping."""
+HEARTBEAT_MS = 3000
+"""How often a connection is pinged; one that does not answer is dropped."""
 
 Said = TypeVar("Said")
 Envelope = list[bytes]
@@ -49,6 +52,8 @@ class GuardOrders(Frozen):
     """What a guard is told when it starts, as one line of JSON on its standard input."""
 
     port: int
+    listen: str
+    keys: Path | None
     token: str
     folder: Path
     blanker: str
@@ -86,18 +91,22 @@ def watch_over(orders: GuardOrders, orphaned: threading.Event) -> None:
     """Run the guard until the server is gone; the beam is blanked before and after."""
     guard = Guard(_line(orders), orders.token, orders.silence_s, time.monotonic())
     askers = Askers(guard)
+    armour = armour_for("guard", orders.keys, WordHome().tell, reads=False)
     _let_many_connect()
-    with zmq.Context(io_threads=2) as context, _public(context, orders) as public, _private(context) as private:
+    with zmq.Context(io_threads=2) as context, _public(context, orders, armour) as public, _private(context) as private:
         print(json.dumps({"private": private.getsockopt_string(zmq.LAST_ENDPOINT)}), flush=True)
         poller = zmq.Poller()
         poller.register(public, zmq.POLLIN)
         poller.register(private, zmq.POLLIN)
         while not orphaned.is_set():
             poller.poll(POLL_MS)
-            for envelope, payload in _arrived(private):
-                _send(private, envelope, _understood(payload, lambda message: guard.private(message, time.monotonic())))
-            for envelope, payload in _arrived(public):
-                heard = _understood(payload, lambda message: guard.hear(message, time.monotonic()))
+            for envelope, frame in _arrived(private):
+                answer = _understood(frame.bytes, lambda message: guard.private(message, time.monotonic()))
+                _send(private, envelope, answer)
+            for envelope, frame in _arrived(public):
+                heard = refused(armour, frame) or _understood(
+                    frame.bytes, lambda message: guard.hear(message, time.monotonic())
+                )
                 if not isinstance(heard, Heard):
                     _send(public, envelope, heard)
                     continue
@@ -106,7 +115,19 @@ def watch_over(orders: GuardOrders, orphaned: threading.Event) -> None:
             guard.tick(time.monotonic())
             for reply in askers.due(time.monotonic()):
                 _send(public, *reply)
-    guard.leave()
+        guard.leave()
+        if armour is not None:
+            armour.take_off()
+
+
+def refused(armour: Armour | None, frame: zmq.Frame) -> dict[str, Any] | None:
+    """Return the answer to a word that is not heard for its key; None if it is."""
+    try:
+        if armour is not None:
+            armour.name_of(frame)
+    except KeyRefused as refusal:
+        return {"error": str(refusal), "kind": KeyRefused.__name__}
+    return None
 
 
 def _line(orders: GuardOrders) -> Blanker:
@@ -119,15 +140,15 @@ def _line(orders: GuardOrders) -> Blanker:
     return line
 
 
-def _public(context: zmq.Context, orders: GuardOrders) -> zmq.Socket:
+def _public(context: zmq.Context, orders: GuardOrders, armour: Armour | None) -> zmq.Socket:
     """Return the line on which anybody who is let in may say a word."""
     socket = _router(context, thread=1)
     for option, value in (
-        (zmq.HANDSHAKE_IVL, SHAKEN_WITHIN_MS), (zmq.HEARTBEAT_IVL, SHAKEN_WITHIN_MS), (zmq.BACKLOG, 1024),
-        (zmq.SNDHWM, MOST_QUEUED), (zmq.RCVHWM, MOST_QUEUED),
+        (zmq.HEARTBEAT_IVL, HEARTBEAT_MS), (zmq.BACKLOG, 1024), (zmq.SNDHWM, MOST_QUEUED), (zmq.RCVHWM, MOST_QUEUED),
     ):  # fmt: skip
         socket.setsockopt(option, value)
-    socket.bind(f"tcp://127.0.0.1:{orders.port}")
+    armoured(context, socket, armour)
+    socket.bind(f"tcp://{orders.listen}:{orders.port}")
     return socket
 
 
@@ -155,12 +176,12 @@ def _let_many_connect() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _arrived(socket: zmq.Socket) -> Iterator[tuple[Envelope, bytes]]:
+def _arrived(socket: zmq.Socket) -> Iterator[tuple[Envelope, zmq.Frame]]:
     """Yield what has come in on a line, so many at most; ZeroMQ takes from every connection in turn."""
     with suppress(zmq.Again):
         for _ in range(MOST_AT_ONCE):
-            *envelope, payload = socket.recv_multipart(zmq.NOBLOCK)
-            yield envelope, payload
+            *envelope, payload = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            yield [part.bytes for part in envelope], payload
 
 
 def _understood(payload: bytes, how: Callable[[dict[str, Any]], Said]) -> Said | dict[str, Any]:

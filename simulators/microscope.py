@@ -26,12 +26,12 @@ from .clock import VirtualClock
 from .damage import Damage
 from .detector import DETECTORS, EXPECTED_DTYPE, HAADF, Noise, block_size, counted
 from .optics import WINDOW_M, Probe
-from .parameters import PARAMETERS, probe_of
+from .parameters import BEAM_CURRENT, PARAMETERS, STAGE, probe_of
 from .settings import MicroscopeSettings
 from .signals import Signals
 from .specimen import FIELD_M, grown_specimen
 from .stage import Stage
-from .timetable import Timetable, timetable
+from .timetable import TIMING, Timetable, timetable
 
 Reals = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ LONGEST_BATCH_S = 0.05
 """Instrument seconds that one batch of a paced scan takes at most, unless a single frame takes longer."""
 
 STOPPING_TIME_S = 1.0
-"""Within this time after a stop all is at rest: waits end in milliseconds, computing on a busy machine later."""
+"""Within this time after a stop all is at rest: waits end within milliseconds, a busy machine ends a block later."""
 
 _FIELD = Region(y_m=0.0, x_m=0.0, height_m=FIELD_M, width_m=FIELD_M)
 
@@ -205,6 +205,9 @@ class Microscope:
             overview=HAADF.name,
             expects=True,
             stopping_time_s=STOPPING_TIME_S,
+            stage=STAGE,
+            beam_current=BEAM_CURRENT,
+            timing=TIMING,
             doc="virtual STEM: particles on a carbon film with a hidden iron content",
         )
 

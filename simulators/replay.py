@@ -30,6 +30,7 @@ from ..core.plan import Acquisition, GridScan, Region
 from ..core.protocols import Blanker, Instrument
 from ..core.settings import checked
 from ..core.signal import Axis
+from ..core.timing import Timing
 from ..streaming.files import RecordedDetector, Recording, field_of, open_recording
 from .clock import VirtualClock
 
@@ -242,6 +243,8 @@ class Replay:
             overview=overview,
             expects=True,
             stopping_time_s=STOPPING_TIME_S,
+            counts_dose=False,
+            timing=Timing(settle_s=0.0, flyback_s=0.0, jump_s=0.0),
             doc="; ".join([f"{together} played back", *notes]),
         )
 

@@ -14,21 +14,25 @@ import msgpack
 import zmq
 from pydantic import ValidationError
 
-from ...core import GuardReport, InstrumentUnreachable, ProtocolMismatch, WireInvalid
+from ...core import GuardReport, InstrumentUnreachable, KeyRefused, ProtocolMismatch, WireInvalid
+from ...streaming.admittance import Admittance, answered
 from .address import Address
+from .shown_key import ShownKey
 
 Word = Literal["blank", "stop", "pause", "state"]
 
 ANSWER_WITHIN_S = 2.0
 
 
-def say(address: Address, word: Word, timeout_s: float = ANSWER_WITHIN_S) -> GuardReport:
+def say(address: Address, word: Word, timeout_s: float = ANSWER_WITHIN_S, key: ShownKey | None = None) -> GuardReport:
     """Say one word to the guard of an instrument and return its last report; see `reports`."""
-    *_, last = reports(address, word, timeout_s)
+    *_, last = reports(address, word, timeout_s, key)
     return last
 
 
-def reports(address: Address, word: Word, timeout_s: float = ANSWER_WITHIN_S) -> Iterator[GuardReport]:
+def reports(
+    address: Address, word: Word, timeout_s: float = ANSWER_WITHIN_S, key: ShownKey | None = None
+) -> Iterator[GuardReport]:
     """Say one word to the guard; yield what it confirms at once, then what is read back within the stopping time.
 
     Parameters
@@ -37,9 +41,13 @@ def reports(address: Address, word: Word, timeout_s: float = ANSWER_WITHIN_S) ->
         What is said to whose guard.
     timeout_s
         How long the first answer may take, and how late the second may be.
+    key
+        The key to show; None shows none.
 
     Raises
     ------
+    KeyRefused
+        If a key is wanted, or this one is not let in.
     InstrumentUnreachable
         If no answer came within `timeout_s`; whether the word was heard is then unknown.
     WireInvalid, ProtocolMismatch
@@ -47,9 +55,14 @@ def reports(address: Address, word: Word, timeout_s: float = ANSWER_WITHIN_S) ->
     """
     with zmq.Context() as context, context.socket(zmq.DEALER) as line:
         line.linger = 0
+        admittance = Admittance(context, line, None if key is None else key.guard)
         line.connect(address.guard)
         line.send_multipart([b"", msgpack.Packer().pack({"word": word, "follow": True})])
-        if not line.poll(round(1e3 * timeout_s)):
+        refusal = "" if answered(line, admittance, timeout_s) else admittance.refusal() or admittance.doubt()
+        admittance.close()
+        if refusal:
+            raise KeyRefused(f"the guard at {address.guard} did not hear {word!r}: {refusal}")
+        if not line.poll(0):
             raise InstrumentUnreachable(
                 f"{word!r} was sent to the guard at {address.guard} and not answered within {timeout_s:g} s; "
                 "it is unknown whether it was heard: use the instrument's own stop"
@@ -63,6 +76,8 @@ def reports(address: Address, word: Word, timeout_s: float = ANSWER_WITHIN_S) ->
 
 def _report(payload: bytes, word: Word) -> GuardReport:
     answer = msgpack.unpackb(payload)
+    if isinstance(answer, dict) and answer.get("kind") == KeyRefused.__name__:
+        raise KeyRefused(f"the guard did not take {word!r}: {answer['error']}")
     if isinstance(answer, dict) and "error" in answer:
         raise WireInvalid(f"the guard did not take {word!r}: {answer['error']}")
     try:
