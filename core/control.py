@@ -182,6 +182,8 @@ class InstrumentState(Frozen):
         The instrument's clock.
     dose_electrons
         Electrons that reached the specimen since the start.
+    frames_wait
+        What the scan under way waits for, if its source is paused until frames are stored; empty otherwise.
     local
         Who has turned the switch at the instrument, so that it takes no remote commands; None if nobody has.
     interrupted
@@ -198,6 +200,7 @@ class InstrumentState(Frozen):
     parameters: dict[str, float] = Field(default_factory=dict)
     clock_s: float = 0.0
     dose_electrons: float = 0.0
+    frames_wait: str = ""
     local: LocalControl | None = None
     interrupted: tuple[Interruption, ...] = ()
     notice: str = ""

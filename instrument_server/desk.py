@@ -172,6 +172,7 @@ class Desk:
             parameters=facts.get("parameters", {}),
             clock_s=facts.get("clock_s", 0.0),
             dose_electrons=facts.get("dose_electrons", 0.0),
+            frames_wait=facts.get("frames_wait", ""),
             local=self._override.control,
             interrupted=self._table.interrupted(),
             notice=self._notice,
@@ -180,6 +181,10 @@ class Desk:
     def heard(self, facts: Mapping[str, Any]) -> None:
         """Note the driver's state after a command or a scan."""
         self._facts = dict(facts)
+
+    def told(self, facts: Mapping[str, Any]) -> None:
+        """Note what the driver says while a scan runs."""
+        self.heard({**self._facts, **facts})
 
     def ended(self, message: Mapping[str, Any], is_known: bool = True) -> None:
         """Note that a scan has ended: blank, and let the next command in.
@@ -191,7 +196,7 @@ class Desk:
         is_known
             Whether it was the driver who said it; if not, nobody knows what the scan cost.
         """
-        self.heard({**self._facts, **message})
+        self.heard({**self._facts, **message, "frames_wait": ""})
         end = ScanEnd.model_validate(message["ended"])
         self._beam.close()
         self.minutes.mark("scan ended", **end.model_dump())

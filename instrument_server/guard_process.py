@@ -41,8 +41,8 @@ MOST_WAITING = 256
 MOST_QUEUED = 16
 """Messages that a connection may have waiting, each way."""
 
-HEARTBEAT_MS = 3000
-"""How often a connection is pinged; one that does not answer is dropped."""
+PINGED_MS = 3000
+"""A connection that is silent to a ping is dropped; so is, sooner, one that does not say what it is."""
 
 Said = TypeVar("Said")
 Envelope = list[bytes]
@@ -90,8 +90,8 @@ class Askers:
 def watch_over(orders: GuardOrders, orphaned: threading.Event) -> None:
     """Run the guard until the server is gone; the beam is blanked before and after."""
     guard = Guard(_line(orders), orders.token, orders.silence_s, time.monotonic())
-    askers = Askers(guard)
     armour = armour_for("guard", orders.keys, WordHome().tell, reads=False)
+    askers = Askers(guard)
     _let_many_connect()
     with zmq.Context(io_threads=2) as context, _public(context, orders, armour) as public, _private(context) as private:
         print(json.dumps({"private": private.getsockopt_string(zmq.LAST_ENDPOINT)}), flush=True)
@@ -101,12 +101,10 @@ def watch_over(orders: GuardOrders, orphaned: threading.Event) -> None:
         while not orphaned.is_set():
             poller.poll(POLL_MS)
             for envelope, frame in _arrived(private):
-                answer = _understood(frame.bytes, lambda message: guard.private(message, time.monotonic()))
-                _send(private, envelope, answer)
+                _send(private, envelope, _understood(frame, lambda message: guard.private(message, time.monotonic())))
             for envelope, frame in _arrived(public):
-                heard = refused(armour, frame) or _understood(
-                    frame.bytes, lambda message: guard.hear(message, time.monotonic())
-                )
+                heard = _refused(armour, frame)
+                heard = heard or _understood(frame, lambda message: guard.hear(message, time.monotonic()))
                 if not isinstance(heard, Heard):
                     _send(public, envelope, heard)
                     continue
@@ -118,16 +116,6 @@ def watch_over(orders: GuardOrders, orphaned: threading.Event) -> None:
         guard.leave()
         if armour is not None:
             armour.take_off()
-
-
-def refused(armour: Armour | None, frame: zmq.Frame) -> dict[str, Any] | None:
-    """Return the answer to a word that is not heard for its key; None if it is."""
-    try:
-        if armour is not None:
-            armour.name_of(frame)
-    except KeyRefused as refusal:
-        return {"error": str(refusal), "kind": KeyRefused.__name__}
-    return None
 
 
 def _line(orders: GuardOrders) -> Blanker:
@@ -143,11 +131,12 @@ def _line(orders: GuardOrders) -> Blanker:
 def _public(context: zmq.Context, orders: GuardOrders, armour: Armour | None) -> zmq.Socket:
     """Return the line on which anybody who is let in may say a word."""
     socket = _router(context, thread=1)
+    armoured(context, socket, armour)
     for option, value in (
-        (zmq.HEARTBEAT_IVL, HEARTBEAT_MS), (zmq.BACKLOG, 1024), (zmq.SNDHWM, MOST_QUEUED), (zmq.RCVHWM, MOST_QUEUED),
+        (zmq.HEARTBEAT_IVL, PINGED_MS), (zmq.BACKLOG, 1024),
+        (zmq.SNDHWM, MOST_QUEUED), (zmq.RCVHWM, MOST_QUEUED),
     ):  # fmt: skip
         socket.setsockopt(option, value)
-    armoured(context, socket, armour)
     socket.bind(f"tcp://{orders.listen}:{orders.port}")
     return socket
 
@@ -180,14 +169,24 @@ def _arrived(socket: zmq.Socket) -> Iterator[tuple[Envelope, zmq.Frame]]:
     """Yield what has come in on a line, so many at most; ZeroMQ takes from every connection in turn."""
     with suppress(zmq.Again):
         for _ in range(MOST_AT_ONCE):
-            *envelope, payload = socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            yield [part.bytes for part in envelope], payload
+            *envelope, frame = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            yield [part.bytes for part in envelope], frame
 
 
-def _understood(payload: bytes, how: Callable[[dict[str, Any]], Said]) -> Said | dict[str, Any]:
+def _refused(armour: Armour | None, frame: zmq.Frame) -> dict[str, Any] | None:
+    """Return the answer to a word that is not heard for its key; None if it is."""
+    try:
+        if armour is not None:
+            armour.name_of(frame)
+    except KeyRefused as refusal:
+        return {"error": str(refusal), "kind": KeyRefused.__name__}
+    return None
+
+
+def _understood(frame: zmq.Frame, how: Callable[[dict[str, Any]], Said]) -> Said | dict[str, Any]:
     """Do what a message says and return what came of it; for a malformed one, what is wrong."""
     try:
-        return how(unpack(payload))
+        return how(unpack(frame.bytes))
     except (WireInvalid, KeyError, TypeError, ValueError) as error:
         return {"error": str(error)}
 

@@ -42,7 +42,7 @@ def reports(
     timeout_s
         How long the first answer may take, and how late the second may be.
     key
-        The key to show; None shows none.
+        Shown to the guard; None shows none.
 
     Raises
     ------
