@@ -17,7 +17,12 @@ import msgpack
 import pytest
 import zmq
 
-from beamloop.core import BeamloopError, InstrumentUnreachable, KeyRefused, RoleLacking
+from beamloop.core import (
+    BeamloopError,
+    InstrumentUnreachable,
+    KeyRefused,
+    RoleLacking,
+)
 from beamloop.core.control import Role, Verb
 from beamloop.edge_client import connect
 from beamloop.edge_client.connection.guard_line import say
