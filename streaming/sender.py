@@ -1,9 +1,10 @@
 """Sends scans to their receivers, keeps every frame until it is stored, pauses the source.
 
-One background thread owns the ROUTER socket; any thread may call. Frames of a scan go
-to `Scan.receiver` only, whether or not that receiver is connected yet. Frames are not
-copied: the arrays of a batch belong to the channel once they are given to `send`, and
-must not be written to afterwards.
+Any thread may call, and puts its own frames on the wire: handing each message to another
+thread would cost more than the message. A background thread hears the receivers, and
+speaks when a caller finds the socket in use. Frames of a scan go to `Scan.receiver` only,
+whether or not that receiver is connected yet. Frames are not copied: the arrays of a batch
+belong to the channel once they are given to `send`, and must not be written to afterwards.
 
 A receiver that died keeps its unstored frames here, so that it can come back under the
 same name and lose nothing. Whoever learns that it will not come back (its lease ran out,
@@ -28,6 +29,7 @@ from ..core.frame import FrameBatch, Scan, ScanEnd
 from .channel import MOST_CREDIT, Outflow, Outgoing
 from .doorbell import Doorbell
 from .keep_alive import keep_alive
+from .parts import put, take
 from .wire import VERSION, Hello, Knock, Message, Received, Refused, Stored, decode, encode
 
 MOST_RECEIVERS = 256
@@ -87,6 +89,8 @@ class Sender(Closing):
         self._router = _listening(self._context, endpoint)
         self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
         self._bell = Doorbell(self._context)
+        # Whoever uses the router holds `_speaking`, and takes `_changed` inside it, never the other way round.
+        self._speaking = threading.Lock()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._serve, name=f"sender {self.endpoint}", daemon=True)
         self._thread.start()
@@ -107,7 +111,7 @@ class Sender(Closing):
                 raise ValueError(f"scan {scan.scan_id!r} is under way already; every scan needs an id of its own")
             self._scans[scan.scan_id] = scan
             self._channel(scan.receiver).offer(scan)
-            self._bell.ring()
+        self._speak()
 
     def send(self, batch: FrameBatch, give_up: Callable[[], bool] = lambda: False) -> None:
         """Send frames of a scan; wait while the receiver's retention is at its bound.
@@ -134,10 +138,12 @@ class Sender(Closing):
                 scan = self._scan_of(batch.scan_id)
                 batch.check(scan)
                 channel = self._channel(scan.receiver)
-                if channel.has_room(batch):
+                room = channel.has_room(batch)
+                if room:
                     channel.offer(batch)
-                    self._bell.ring()
-                    return
+            if room:
+                self._speak()
+                return
             if give_up():
                 raise ChannelClosed(
                     f"sending to {scan.receiver!r} was given up: {channel.statistics().retained_bytes} bytes wait to "
@@ -165,7 +171,7 @@ class Sender(Closing):
                 return
             self._channel(self._scan_of(end.scan_id).receiver).offer(end)
             del self._scans[end.scan_id]
-            self._bell.ring()
+        self._speak()
 
     def forget(self, receiver: str) -> None:
         """Drop everything retained for a receiver; sending its open scans raises from now on.
@@ -219,15 +225,35 @@ class Sender(Closing):
             self._channels[receiver] = Outgoing(_random(), self._retention_bytes)
         return self._channels[receiver]
 
+    def _speak(self) -> None:
+        """Put on the wire what is due, from the caller's thread if the socket is free."""
+        if self._speaking.acquire(blocking=False):
+            try:
+                if not self._router.closed:
+                    self._turn()
+            finally:
+                self._speaking.release()
+        else:
+            with self._changed:
+                if not self._ended:
+                    self._bell.ring()
+
     def _serve(self) -> None:
         poller = zmq.Poller()
         poller.register(self._bell.inner, zmq.POLLIN)
-        poller.register(self._router, zmq.POLLIN)
+        # Its descriptor and not the socket itself, which other threads use meanwhile.
+        poller.register(self._router.getsockopt(zmq.FD), zmq.POLLIN)
         try:
             while not self._finished():
-                self._turn(dict(poller.poll(None if self._closing_at is None else int(POLL_S * 1000))))
+                ready = dict(poller.poll(None if self._closing_at is None else int(POLL_S * 1000)))
+                if self._bell.inner in ready:
+                    with self._changed:
+                        self._bell.answer()
+                with self._speaking:
+                    self._turn()
         finally:
-            self._router.close(linger=0)
+            with self._speaking:
+                self._router.close(linger=0)
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
@@ -239,12 +265,18 @@ class Sender(Closing):
             delivered = all(channel.delivered for channel in self._channels.values() if channel.linked)
         return delivered or time.monotonic() > self._closing_at
 
-    def _turn(self, ready: Mapping[object, int]) -> None:
-        if self._bell.inner in ready:
-            with self._changed:
-                self._bell.answer()
-        if self._router in ready:
+    def _turn(self) -> None:
+        """Say what is due and hear what came, for whoever holds `_speaking`."""
+        self._put_due()
+        if self._router.getsockopt(zmq.EVENTS) & zmq.POLLIN:
             self._hear_all()
+            self._put_due()
+            # The descriptor tells of each arrival once, and speaking may have swallowed it.
+            if self._router.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+                with self._changed:
+                    self._bell.ring()
+
+    def _put_due(self) -> None:
         with self._changed:
             due = [(route, self._channels[name].due()) for route, name in self._routes.items()]
         for route, messages in due:
@@ -254,15 +286,15 @@ class Sender(Closing):
     def _hear_all(self) -> None:
         for _ in range(TURN):
             try:
-                route, *frames = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
+                route, *parts = take(self._router)
             except zmq.Again:
                 return
             try:
-                message = decode([frame.buffer for frame in frames])
+                message = decode(parts)
             except WireInvalid:
                 self._invalid += 1
                 continue
-            self._hear(route.bytes, message)
+            self._hear(bytes(route), message)
 
     def _hear(self, route: bytes, message: Message) -> None:
         match message:
@@ -329,7 +361,7 @@ class Sender(Closing):
 
     def _put(self, route: bytes, message: Message) -> None:
         try:
-            self._router.send_multipart([route, *encode(message)], zmq.NOBLOCK, copy=False)
+            put(self._router, [route, *encode(message)])
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
