@@ -7,11 +7,12 @@ export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test readers bench clean
+.PHONY: help setup demo test test-faults readers bench clean
 
 help:
 	@echo "make demo    an autonomous experiment on the simulated microscope, with a report"
 	@echo "make test    every check: lint, types, layers, tests (BEAMLOOP_DATA=FOLDER adds recorded data, BEAMLOOP_CRASHES=200 more crashes)"
+	@echo "make test-faults  every fault: 100,000 schedules in virtual time, 300 with real processes; about an hour (BEAMLOOP_FAULTS=1000 for fewer)"
 	@echo "make readers opens our files with SciFiReaders, HyperSpy and py4DSTEM, in environments of their own"
 	@echo "make bench   every benchmark, small cases"
 
@@ -31,6 +32,9 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest
+
+test-faults: setup
+	BEAMLOOP_FAULTS=$${BEAMLOOP_FAULTS:-all} $(BIN)/python -m pytest tests/faults -v -s
 
 readers: setup .readers/nsid_and_hyperspy/installed .readers/py4dstem/installed
 	$(BIN)/python -m pytest tests/conformance -v

@@ -1,8 +1,9 @@
 """The command line: mounts the commands of all packages, and loads only the one that is asked for.
 
 Packages register commands under the entry-point group `beamloop.commands`; each is a plain
-function with typer's annotations. Nothing heavy of ours is imported here, so that `beamloop stop`
-starts as quickly as Python does; an error of ours says itself with which status to leave.
+function with typer's annotations, or a `typer.Typer` where it has several words. Nothing heavy of
+ours is imported here, so that `beamloop stop` starts as quickly as Python does; an error of ours
+says itself with which status to leave.
 """
 
 from __future__ import annotations
@@ -43,7 +44,11 @@ def beamloop(
 def _mount(app: typer.Typer, entry: EntryPoint) -> None:
     """Add a command; one that lacks a package is added as one that says so."""
     try:
-        app.command(entry.name)(entry.load())
+        command = entry.load()
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=entry.name)
+        else:
+            app.command(entry.name)(command)
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if missing.startswith("beamloop"):

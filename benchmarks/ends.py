@@ -15,7 +15,6 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Self
 
 import numpy as np
 import zmq

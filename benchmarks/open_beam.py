@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from beamloop.core import Blanker
 
-class OpenBeam:
-    """A blanker that never blanks."""
+
+class OpenBeam(Blanker):
+    """A blanker that never blanks, and halts nothing."""
 
     def open(self) -> None:
         """Do nothing: the beam is open."""

@@ -8,7 +8,7 @@ number: control at `port`, frames at `port + 1`, guard at `port + 2`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -27,10 +27,22 @@ GUARD_OFFSET = 2
 FACE = "beamloop.instrument"
 """Name under which the server registers its one object."""
 
-Verb = Literal["describe", "state", "lease", "renew", "release", "arm", "set", "acquire"]
+MOST_WORDS = 200
+"""Characters of a client's name, of a purpose and of a reason; a request id may have twice as many."""
+
+Verb = Literal[
+    "describe", "state", "limits", "check", "dose", "restrict", "specimen",
+    "lease", "renew", "release", "hand_over", "break_glass", "arm", "set", "acquire",
+]  # fmt: skip
 Rest = Literal["confirmed", "commanded", "unknown"]
 Role = Literal["observer", "operator", "engineer"]
 """Each may also do what those before it may."""
+
+_PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+Name = Annotated[str, Field(min_length=1, max_length=MOST_WORDS, pattern=_PRINTABLE)]
+"""A client's name; it is shown to others, so it carries no control characters."""
+
+RequestId = Annotated[str, Field(min_length=1, max_length=2 * MOST_WORDS, pattern=_PRINTABLE)]
 
 
 class Request(Frozen):
@@ -45,14 +57,17 @@ class Request(Frozen):
     verb
         What is asked.
     arguments
-        Its arguments: `lease` takes `purpose`; `set` takes `plan`; `acquire` takes `plan` and
-        `measurement_id`.
+        Its arguments: `lease` takes `purpose` and `wait` (ask to be next if it is held); `hand_over` takes
+        `to`; `break_glass` takes `reason` and `purpose`; `set` takes `plan`; `acquire` takes `plan` and
+        `measurement_id`; `check` takes `steps` (`TrialStep`); `dose` takes `area` (`field` or `everywhere`), or
+        `plan` to learn which of its positions have dose left; `restrict` takes `set` (values by configuration key),
+        `restore` (keys) and `why`; `specimen` takes `name`.
     protocol
         Version the asker speaks.
     """
 
-    request_id: str
-    client: str
+    request_id: RequestId
+    client: Name
     verb: Verb
     arguments: dict[str, Any] = Field(default_factory=dict)
     protocol: int = PROTOCOL
@@ -77,12 +92,77 @@ class Reply(Frozen):
     message: str = ""
 
 
+class Waiting(Frozen):
+    """Who asked to have the lease next, why, and how long their place is kept unless renewed."""
+
+    client: str
+    purpose: str
+    expires_in_s: float
+
+
 class LeaseInfo(Frozen):
-    """Who may command the instrument, why, and for how long."""
+    """Who may command the instrument, why, and for how long.
+
+    Attributes
+    ----------
+    how
+        How it came to them, if not simply by asking: by whom it was handed over, or why it was broken.
+    queue
+        Who waits for it, the next one first.
+    """
 
     holder: str
     purpose: str
     expires_in_s: float
+    how: str = ""
+    queue: tuple[Waiting, ...] = ()
+
+    def position(self, client: str) -> int | None:
+        """Return 0 for the holder, 1 for who is next, and so on; None for who has asked for nothing.
+
+        >>> LeaseInfo(holder="ada", purpose="", expires_in_s=5).position("ada")
+        0
+        """
+        names = (self.holder, *(waiting.client for waiting in self.queue))
+        return names.index(client) if client in names else None
+
+
+class LocalControl(Frozen):
+    """Somebody at the instrument has turned the switch: no remote commands until they turn it back.
+
+    Attributes
+    ----------
+    by, reason
+        Who, and why.
+    since
+        Date and time, ISO 8601, UTC.
+    admits
+        Whose commands are taken all the same, a key's or a client's name; nobody's if empty.
+    """
+
+    by: str
+    reason: str
+    since: str
+    admits: str = ""
+
+
+class Interruption(Frozen):
+    """A command that was begun before the server was restarted, and whose end nobody knows.
+
+    Attributes
+    ----------
+    request_id, client
+        Under which name it was asked, and by whom.
+    what
+        The command in a few words.
+    began
+        Date and time, ISO 8601, UTC; empty if it was not kept.
+    """
+
+    request_id: str
+    client: str
+    what: str
+    began: str
 
 
 class InstrumentState(Frozen):
@@ -102,6 +182,16 @@ class InstrumentState(Frozen):
         The instrument's clock.
     dose_electrons
         Electrons that reached the specimen since the start.
+    frames_wait
+        What the scan under way waits for, if its source is paused until frames are stored; empty otherwise.
+    local
+        Who has turned the switch at the instrument, so that it takes no remote commands; None if nobody has.
+    interrupted
+        What the server was doing when it was last ended or killed; told until its client has asked about it or
+        a later scan has come to its end.
+    notice
+        Why the server itself halted the last scan, a limit that was narrowed or a dose that does not add up; told
+        until the next scan begins.
     """
 
     activity: Literal["idle", "acquiring", "stopped", "paused", "lost"]
@@ -110,14 +200,30 @@ class InstrumentState(Frozen):
     parameters: dict[str, float] = Field(default_factory=dict)
     clock_s: float = 0.0
     dose_electrons: float = 0.0
+    frames_wait: str = ""
+    local: LocalControl | None = None
+    interrupted: tuple[Interruption, ...] = ()
+    notice: str = ""
 
 
 class Description(Frozen):
-    """What a client learns when it connects, before it holds any lease."""
+    """What a client learns when it connects, before it holds any lease.
+
+    Attributes
+    ----------
+    protocol, version
+        What the instrument's side speaks, and its program's version.
+    info
+        What the instrument is.
+    key, role
+        As whom the instrument knows the asker, and what they may do; no key where it wants none.
+    """
 
     protocol: int
     version: str
     info: InstrumentInfo
+    key: str = ""
+    role: Role = "engineer"
 
 
 class GuardReport(Frozen):
@@ -140,3 +246,12 @@ class GuardReport(Frozen):
     acquisition: Rest
     armed: bool
     reason: str = ""
+
+
+def belongs(name: str, key: str) -> bool:
+    """Tell whether a client, receiver or request of this name is one of this key's own.
+
+    >>> belongs("ada/laptop/7", "ada"), belongs("adam", "ada")
+    (True, False)
+    """
+    return name == key or name.startswith(f"{key}/")

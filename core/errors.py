@@ -26,6 +26,18 @@ class LimitRefused(BeamloopError):
     """A command would leave the limits; nothing was moved or exposed."""
 
 
+class InstrumentOutside(LimitRefused):
+    """The instrument itself stands outside its limits, so nothing is exposed wherever it is asked for."""
+
+
+class DoseRefused(LimitRefused):
+    """A plan would bring more dose to some place than its budget allows; nothing was exposed."""
+
+
+class DoseUncounted(BeamloopError):
+    """Dose was asked for of an instrument whose beam current nobody knows."""
+
+
 class UnknownName(BeamloopError):
     """A parameter, detector, plugin or key that does not exist was named."""
 
@@ -50,12 +62,32 @@ class LeaseHeld(BeamloopError):
     """Somebody else holds the lease on the instrument, or the caller holds none."""
 
 
+class LeaseTaken(LeaseHeld):
+    """The caller held the lease, and a person took it away or gave it to somebody else."""
+
+
+class LocalOverride(LeaseHeld):
+    """Somebody at the instrument has turned the switch; it takes no remote commands, but for looking and stopping."""
+
+
+class RequestReused(BeamloopError):
+    """A request id was used before, for another request; nothing was done and no other's answer is given."""
+
+
 class RoleLacking(BeamloopError):
     """The caller's key does not let them ask this."""
 
 
+class KeyRefused(BeamloopError):
+    """No key was shown where one is wanted, or the one that was shown is not let in."""
+
+
 class NotArmed(BeamloopError):
     """The instrument was stopped; it needs a new arming before it exposes again."""
+
+
+class ProofFailed(BeamloopError):
+    """The chain that stops the instrument failed its proof, or was not proved lately; nothing is exposed."""
 
 
 class Interrupted(BeamloopError):
@@ -64,6 +96,10 @@ class Interrupted(BeamloopError):
 
 class BeamBlanked(BeamloopError):
     """The beam was blanked while an acquisition needed it."""
+
+
+class MotionHalted(BeamloopError):
+    """A move was stopped before it arrived; the instrument's parameters tell where it is."""
 
 
 class NotRecorded(BeamloopError):
@@ -94,6 +130,10 @@ class InstrumentUnreachable(BeamloopError):
     """No answer came from an instrument within the stated time."""
 
 
+class RelayRefused(InstrumentUnreachable):
+    """A relay does not lead to the instrument that was asked for."""
+
+
 class DriverFailed(BeamloopError):
     """The instrument's driver raised, died or stopped answering."""
 
@@ -108,6 +148,10 @@ class ProtocolMismatch(BeamloopError):
 
 class WireInvalid(BeamloopError):
     """Bytes from the data channel are not a message of this protocol."""
+
+
+class WireDamaged(WireInvalid):
+    """A message of the data channel is not what was sent: it fails its checksum."""
 
 
 class FrameShapeWrong(BeamloopError):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, model_validator
 
 from .errors import UnknownName
 from .frozen import Frozen
 from .nearest import nearest
 from .plan import Region
 from .signal import Axis
+from .timing import Timing
 
 
 class Parameter(Frozen):
@@ -26,6 +27,10 @@ class Parameter(Frozen):
         Value at the time of the description.
     low, high
         Limits, both inclusive; a value outside is refused, never clamped.
+    rate_per_s
+        How far it may go within any second; None for any distance.
+    step
+        How far one command may take it; None for any distance.
     writable
         Whether a client may set it.
     doc
@@ -37,6 +42,8 @@ class Parameter(Frozen):
     value: float
     low: float
     high: float
+    rate_per_s: PositiveFloat | None = None
+    step: PositiveFloat | None = None
     writable: bool = True
     doc: str = ""
 
@@ -66,6 +73,9 @@ class DetectorInfo(Frozen):
         Limits of the exposure.
     grid
         The only positions that it can give, if it is a recording's; None where any will do.
+    pausable
+        Whether it can wait between batches. One that cannot, as a camera that hardware triggers, loses frames
+        when nobody takes them, and tells which.
     doc
         One line for a person.
     """
@@ -78,6 +88,7 @@ class DetectorInfo(Frozen):
     shortest_dwell_s: PositiveFloat = 1e-7
     longest_dwell_s: PositiveFloat = 10.0
     grid: RecordedGrid | None = None
+    pausable: bool = True
     doc: str = ""
 
 
@@ -102,6 +113,14 @@ class InstrumentInfo(Frozen):
         Whether it can give noise-free expectations.
     stopping_time_s
         Within this time after a stop, everything is at rest.
+    stage
+        The parameters `(y, x)` that move the specimen under the field of view; None if none does.
+    beam_current
+        The parameter that is the current in the probe, in amperes; None if there is none.
+    counts_dose
+        Whether its count of electrons is a measurement of its own; if not, exposure times current stands for it.
+    timing
+        How long its scans take beside the exposure; None if it does not say.
     doc
         One line for a person.
     """
@@ -115,7 +134,19 @@ class InstrumentInfo(Frozen):
     overview: str | None = None
     expects: bool = False
     stopping_time_s: PositiveFloat = 0.1
+    stage: tuple[str, str] | None = None
+    beam_current: str | None = None
+    counts_dose: bool = True
+    timing: Timing | None = None
     doc: str = ""
+
+    @model_validator(mode="after")
+    def _has_what_it_names(self) -> Self:
+        known = {parameter.name for parameter in self.parameters}
+        for name in (*(self.stage or ()), *([self.beam_current] if self.beam_current else [])):
+            if name not in known:
+                raise ValueError(f"stage and beam_current name parameters, and there is no {name!r}")
+        return self
 
     def detector(self, name: str) -> DetectorInfo:
         """Return the detector of this name.

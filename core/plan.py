@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
+from pydantic import Field, PositiveFloat, StrictBool, TypeAdapter, ValidationError
 
 from .errors import PlanInvalid
 from .frozen import Frozen
+from .number import Number
 from .signal import Axis
 
 MOST_POINTS = 10_000
@@ -21,6 +22,9 @@ MOST_POINTS = 10_000
 
 MOST_PIXELS = 1 << 26
 """Positions of the largest grid."""
+
+Pixels = Annotated[int, Field(strict=True, gt=0)]
+Seconds = Annotated[Number, Field(gt=0)]
 
 
 class Region(Frozen):
@@ -82,10 +86,15 @@ class GridScan(Frozen):
 
     kind: Literal["grid"] = "grid"
     detector: str
-    shape: tuple[PositiveInt, PositiveInt]
-    dwell_s: PositiveFloat
+    shape: tuple[Pixels, Pixels]
+    dwell_s: Seconds
     region: Region | None = None
-    expected: bool = False
+    expected: StrictBool = False
+
+    @property
+    def count(self) -> int:
+        """How many positions it has."""
+        return self.shape[0] * self.shape[1]
 
     def axes(self, field: Region) -> tuple[Axis, ...]:
         """Return the scan axes `(y, x)` in this field of view."""
@@ -115,9 +124,14 @@ class PointScan(Frozen):
 
     kind: Literal["points"] = "points"
     detector: str
-    points: Annotated[tuple[tuple[float, float], ...], Field(min_length=1, max_length=MOST_POINTS)]
-    dwell_s: PositiveFloat
-    expected: bool = False
+    points: Annotated[tuple[tuple[Number, Number], ...], Field(min_length=1, max_length=MOST_POINTS)]
+    dwell_s: Seconds
+    expected: StrictBool = False
+
+    @property
+    def count(self) -> int:
+        """How many positions it has."""
+        return len(self.points)
 
     def axes(self, field: Region) -> tuple[Axis, ...]:
         """Return the one scan axis, a bare index; `field` does not matter to a list."""
@@ -132,7 +146,7 @@ class SetParameters(Frozen):
     """Set parameters of the instrument, stage moves among them, in SI units."""
 
     kind: Literal["set"] = "set"
-    values: Annotated[dict[str, float], Field(min_length=1)]
+    values: Annotated[dict[str, Number], Field(min_length=1)]
 
 
 Acquisition = GridScan | PointScan
@@ -154,7 +168,7 @@ def plan_from(data: object) -> Plan:
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r:.60}" for e in _innermost(error))
         raise PlanInvalid(f"not a valid plan: {'; '.join(wrong)}") from None
-    if isinstance(plan, GridScan) and plan.shape[0] * plan.shape[1] > MOST_PIXELS:
+    if isinstance(plan, GridScan) and plan.count > MOST_PIXELS:
         raise PlanInvalid(f"a grid of {plan.shape} positions was asked for; the most is {MOST_PIXELS}")
     return plan
 

@@ -6,7 +6,7 @@ Each has one contract test under `tests/` that every implementation passes.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,14 @@ class Instrument(Protocol):
         ...
 
     def write(self, values: Mapping[str, float]) -> float:
-        """Set parameters and wait until they are reached; return the instrument seconds it took."""
+        """Set parameters and wait until they are reached; return the instrument seconds it took.
+
+        Raises
+        ------
+        MotionHalted
+            If the blanker's line was halted meanwhile; what moves was stopped where it was, and
+            `describe` tells where that is.
+        """
         ...
 
     def begin(self, plan: Acquisition, scan_id: str, measurement_id: str, receiver: str) -> Scan:
@@ -70,11 +77,14 @@ class Instrument(Protocol):
         ...
 
 
+@runtime_checkable
 class Blanker(Protocol):
-    """The way to a dark beam that works while the driver hangs: a line of its own.
+    """The way to a dark beam and to a standstill that works while the driver hangs: a line of its own.
 
     A factory registered under `beamloop.blankers` takes a folder that guard and driver
     share: `factory(folder: Path) -> Blanker`. The guard imports it, so it must be light.
+    A line that can only blank derives from this class and inherits the rest: then a stop does
+    not reach what moves, and its motion is reported as unknown.
     """
 
     def open(self) -> None:
@@ -88,6 +98,26 @@ class Blanker(Protocol):
     def is_open(self) -> bool | None:
         """Read back whether the beam is through; None if that cannot be known."""
         ...
+
+    def halt(self) -> None:
+        """Stop whatever moves and hold it until `free`; must never raise and never wait."""
+        return
+
+    def free(self) -> None:
+        """Let things move again."""
+        return
+
+    def is_halted(self) -> bool:
+        """Tell whether nothing may move; a driver looks at it before and during every move."""
+        return False
+
+    def moves(self, moving: bool) -> None:
+        """Say, from the driver, that a move begins or is over; for a line that cannot see it by itself."""
+        return
+
+    def is_moving(self) -> bool | None:
+        """Read back whether anything moves; None if that cannot be known."""
+        return None
 
 
 class Reduction(Protocol):

@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -40,12 +41,17 @@ from ..core import (
 from ..core.closing import Closing
 from ..core.control import PROTOCOL
 from ..streaming.incoming import IncomingScan, collect
+from ..streaming.reader import Reader
 from ..streaming.receiver import Receiver
-from .connection.address import Address, address_from
+from ..streaming.relay import Gate
+from ..streaming.viewer import Viewer
+from .connection.address import Address
 from .connection.control_line import ControlLine
 from .connection.guard_line import say
 from .connection.heartbeat import Heartbeat
 from .connection.patience import Patience
+from .connection.reached import reached
+from .connection.shown_key import ShownKey, key_from
 
 ANNOUNCED_WITHIN_S = 10.0
 LONGEST_WAIT_S = 600.0
@@ -63,16 +69,25 @@ class RemoteInstrument(Closing):
         This side's unique name; its frames are addressed to it.
     purpose
         Said with the lease where none is given.
+    gate
+        The way to it, if it is reached through a relay; closed with this connection.
+    key
+        Shown on all lines; None shows none, as an instrument on this computer may want none.
 
     Raises
     ------
     InstrumentUnreachable, ProtocolMismatch
         If nobody, or somebody of another version, answers.
+    KeyRefused
+        If a key is wanted, or this one is not let in.
     """
 
-    def __init__(self, address: Address, client: str, purpose: str = "") -> None:
+    def __init__(
+        self, address: Address, client: str, purpose: str = "", gate: Gate | None = None, key: ShownKey | None = None
+    ) -> None:
         self.address, self.client, self._purpose = address, client, purpose
-        self._control = ControlLine(address, client)
+        self._gate, self._key = gate, key
+        self._control = ControlLine(address, client, key=key)
         self._lock = threading.Lock()
         self._receiver: Receiver | None = None
         self._heartbeat: Heartbeat | None = None
@@ -80,7 +95,7 @@ class RemoteInstrument(Closing):
         try:
             self.description = self._describe()
         except BaseException:
-            self._control.close()
+            self._close_lines()
             raise
 
     @property
@@ -224,7 +239,7 @@ class RemoteInstrument(Closing):
         """Carry out a plan and return all its frames; see `scan`."""
         incoming = self.start(plan, measurement_id or f"{self.client}#{next(self._numbers)}")
         try:
-            signal = collect(incoming, LONGEST_WAIT_S, allow_incomplete=True)
+            signal = collect(incoming, LONGEST_WAIT_S, allow_incomplete=True, keeps=True)
             raise_unless_whole(incoming)
         except BaseException:
             self.discard(incoming)
@@ -268,6 +283,30 @@ class RemoteInstrument(Closing):
         for scan_id in scan_ids:
             self._receiving().discard(scan_id)
 
+    def watch(self, only: str = "", credit: int = 2) -> Viewer:
+        """Look at what is measured here, whoever asked for it; needs no lease and slows nobody. Close it at the end.
+
+        Parameters
+        ----------
+        only
+            Id of the one scan, or measurement, to look at; empty for all.
+        credit
+            Batches on their way at a time; more are smoother on a long line, and older.
+        """
+        return Viewer(self.address.frames, self.client, credit, only, self._key and self._key.frames)
+
+    def read_along(self, only: str = "", credit: int = 32) -> Reader:
+        """Read what somebody else records, every frame or exactly which were lost. Close it at the end.
+
+        Parameters
+        ----------
+        only
+            Id of the one scan, or measurement, to be read; empty for all.
+        credit
+            Messages held here that nobody has taken.
+        """
+        return Reader(self.address.frames, self.client, credit, only, self._key and self._key.frames)
+
     def stop(self, timeout_s: float = 2.0) -> GuardReport:
         """Halt and blank; the instrument needs `arm` to go on. Needs no lease.
 
@@ -276,19 +315,19 @@ class RemoteInstrument(Closing):
         InstrumentUnreachable
             If the guard does not answer in time.
         """
-        return say(self.address, "stop", timeout_s)
+        return say(self.address, "stop", timeout_s, self._key)
 
     def blank(self, timeout_s: float = 2.0) -> GuardReport:
         """Blank the beam now. Needs no lease; see `stop`."""
-        return say(self.address, "blank", timeout_s)
+        return say(self.address, "blank", timeout_s, self._key)
 
     def pause(self, timeout_s: float = 2.0) -> GuardReport:
         """Hold and blank; `arm` to continue. Needs no lease; see `stop`."""
-        return say(self.address, "pause", timeout_s)
+        return say(self.address, "pause", timeout_s, self._key)
 
     def guard(self, timeout_s: float = 2.0) -> GuardReport:
         """Return what the guard knows: whether the instrument may expose, and why not. Changes nothing."""
-        return say(self.address, "state", timeout_s)
+        return say(self.address, "state", timeout_s, self._key)
 
     def lease_lost(self) -> BeamloopError | None:
         """Return what ended the lease, or None while it is held or was never taken."""
@@ -304,7 +343,12 @@ class RemoteInstrument(Closing):
             receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.close()
+        self._close_lines()
+
+    def _close_lines(self) -> None:
         self._control.close()
+        if self._gate is not None:
+            self._gate.close()
 
     def _describe(self) -> Description:
         answer = self._control.ask("describe")
@@ -326,24 +370,31 @@ class RemoteInstrument(Closing):
     def _receiving(self) -> Receiver:
         with self._lock:
             if self._receiver is None:
-                self._receiver = Receiver(self.address.frames, self.client)
+                self._receiver = Receiver(self.address.frames, self.client, key=self._key and self._key.frames)
             return self._receiver
 
 
-def connect(address: str = "localhost:7440", purpose: str = "", name: str | None = None) -> RemoteInstrument:
+def connect(
+    address: str = "localhost:7440", purpose: str = "", name: str | None = None, key: str | Path | None = None
+) -> RemoteInstrument:
     """Connect to an instrument server.
 
     Parameters
     ----------
     address
-        `HOST` or `HOST:PORT`.
+        `HOST`, `HOST:PORT`, or `relay://HOST:PORT/NAME` for an instrument that dials out to a relay.
     purpose
         Why it is to be commanded: takes the lease at once. Empty only looks.
     name
         This client's name, unique among those connected; made of user, host and process where None.
+        With a key it begins with the key's.
+    key
+        The key file to show; `none` shows none. Where None, the file that BEAMLOOP_KEY names, if it does.
 
     Raises
     ------
+    KeyRefused
+        If a key is wanted, or this one is not let in.
     InstrumentUnreachable
         If nobody answers there.
     ProtocolMismatch
@@ -351,7 +402,9 @@ def connect(address: str = "localhost:7440", purpose: str = "", name: str | None
     LeaseHeld
         If a purpose was given and somebody else holds the lease.
     """
-    instrument = RemoteInstrument(address_from(address), name or _own_name(), purpose)
+    shown, client = key_from(key), name or _own_name()
+    where, gate = reached(address)
+    instrument = RemoteInstrument(where, client if shown is None else shown.own(client), purpose, gate, shown)
     if purpose:
         try:
             instrument.take_lease(purpose)
@@ -371,14 +424,14 @@ def raise_unless_whole(incoming: IncomingScan) -> None:
     DriverFailed
         If the driver raised.
     ScanIncomplete
-        If frames lack although its end says otherwise.
+        If frames were lost, or lack although its end says otherwise.
     """
     if incoming.complete:
         return
     end, what = incoming.end, f"scan {incoming.header.scan_id} {incoming.lack()}"
     if end is not None and end.status == "stopped":
         raise BeamBlanked(what)
-    if end is not None and end.status == "failed":
+    if end is not None and end.status == "failed" and not incoming.lost:
         raise DriverFailed(what)
     raise ScanIncomplete(what)
 

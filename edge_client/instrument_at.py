@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .connection.shown_key import NONE
 from .embedded import embedded
 from .instrument import RemoteInstrument, connect
 
@@ -13,7 +14,7 @@ REPLAY = "replay:"
 
 
 @contextmanager
-def instrument_at(where: str, name: str | None = None) -> Iterator[RemoteInstrument]:
+def instrument_at(where: str, name: str | None = None, key: str | None = None) -> Iterator[RemoteInstrument]:
     """Connect to an instrument that is served, or start one that ends with the block.
 
     Parameters
@@ -22,6 +23,8 @@ def instrument_at(where: str, name: str | None = None) -> Iterator[RemoteInstrum
         `HOST[:PORT]`, `simulator`, `replay:FILE`, or the path of a server configuration.
     name
         This client's name; None makes one up.
+    key
+        The key file to show, as of `connect`. One that is started here wants none, unless its configuration does.
 
     Raises
     ------
@@ -29,10 +32,10 @@ def instrument_at(where: str, name: str | None = None) -> Iterator[RemoteInstrum
         As `connect` and `embedded`.
     """
     if is_embedded(where):
-        with embedded(where) as address, connect(address, name=name) as connected:
+        with embedded(where) as address, connect(address, name=name, key=key or NONE) as connected:
             yield connected
         return
-    with connect(where, name=name) as connected:
+    with connect(where, name=name, key=key) as connected:
         yield connected
 
 

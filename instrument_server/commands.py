@@ -8,13 +8,18 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..core import InstrumentInfo
+from ..core import InstrumentInfo, SettingsInvalid
+from ..core.control import FRAMES_OFFSET, GUARD_OFFSET
 from ..core.settings import checked, load
+from .dialling_out import reachable
+from .keys.key_list import KeyList
+from .keys.place import Place
 from .orders import when_parent_leaves
 from .server import serving
 from .settings import ServerSettings
@@ -28,6 +33,16 @@ def serve(
         int | None, typer.Option(help="Control port; frames and guard take the next two. 0 takes free ones.")
     ] = None,
     folder: Annotated[Path | None, typer.Option(help="Where answers, audit and logs are kept.")] = None,
+    relay: Annotated[
+        str | None,
+        typer.Option(help="HOST[:PORT] of a relay to dial out to; clients then name relay://HOST:PORT/NAME."),
+    ] = None,
+    keys: Annotated[
+        Path | None, typer.Option(help="Folder of the keys that let clients in; see `beamloop keys`.")
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option(help="Address to listen on, such as 0.0.0.0 for all; needs keys.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when ready.")] = False,
     with_parent: Annotated[
         bool, typer.Option("--with-parent", help="Leave when standard input is closed, as it is when the starter dies.")
@@ -39,11 +54,18 @@ def serve(
 
     Example: beamloop serve simulator --port 7440
 
+    Example: beamloop serve simulator --keys keys --listen 0.0.0.0
+
     Example: beamloop serve replay:SI-EELS.dm3+SI-HAADF.dm3
     """
     settings, home = _settings(config)
-    if port is not None:
-        settings = settings.model_copy(update={"port": port})
+    given = {"port": port, "keys": keys and keys.absolute(), "listen": listen, "relay": relay}
+    asked = settings.model_dump() | {name: value for name, value in given.items() if value is not None}
+    settings = checked(asked, ServerSettings, "beamloop serve")
+    if settings.relay and not settings.keys:
+        raise SettingsInvalid(
+            "a relay was asked for without keys; make them ('beamloop keys init') and give --keys FOLDER"
+        )
     leave = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: leave.set())
@@ -52,7 +74,10 @@ def serve(
     with ExitStack() as stack:
         place = stack.enter_context(_place(folder or home))
         info, at = stack.enter_context(serving(settings, place))
-        _announce(info, at, place, as_json)
+        _announce(info, at, place, settings, as_json)
+        if settings.relay:
+            told = partial(typer.echo, err=as_json)
+            stack.enter_context(reachable(settings.relay, at, place, told))
         while not leave.wait(0.2):
             continue
     if not as_json:
@@ -67,8 +92,10 @@ def _settings(config: str) -> tuple[ServerSettings, Path | None]:
     if name == "replay" and file:
         plugin = {"plugin": "replay", "settings": {"file": _files(file)}}
         return checked({"instrument": plugin}, ServerSettings, config), None
-    settings = load(Path(config), ServerSettings)
-    return settings, Path(config).absolute().parent / settings.folder
+    settings, beside = load(Path(config), ServerSettings), Path(config).absolute().parent
+    if settings.keys is not None:
+        settings = settings.model_copy(update={"keys": beside / settings.keys})
+    return settings, beside / settings.folder
 
 
 def _files(text: str) -> list[str]:
@@ -86,14 +113,26 @@ def _place(folder: Path | None) -> Iterator[Path]:
         yield Path(temporary)
 
 
-def _announce(info: InstrumentInfo, port: int, folder: Path, as_json: bool) -> None:
+def _announce(info: InstrumentInfo, port: int, folder: Path, settings: ServerSettings, as_json: bool) -> None:
     if as_json:
         facts = {"ready": True, "name": info.name, "source": info.source, "port": port, "folder": str(folder)}
         print(json.dumps(facts), flush=True)
         return
-    typer.echo(f"{info.name} ({info.source}) is served on localhost:{port}, frames on {port + 1}, guard on {port + 2}")
-    typer.echo("No keys are configured, so only this computer can connect (loopback); from afar, tunnel three ports:")
-    typer.echo(
-        f"  ssh -L {port}:localhost:{port} -L {port + 1}:localhost:{port + 1} -L {port + 2}:localhost:{port + 2} HOST"
-    )
+    where = "localhost" if settings.listen.is_loopback else settings.listen
+    typer.echo(f"{info.name} ({info.source}) is served on {where}:{port}, frames on {port + 1}, guard on {port + 2}")
+    for line in _who_may_connect(port, settings):
+        typer.echo(line)
     typer.echo(f"State is kept in {folder}. Ctrl-C closes.")
+
+
+def _who_may_connect(port: int, settings: ServerSettings) -> Iterator[str]:
+    if settings.keys is None:
+        yield "No keys, so only this computer can connect (loopback); make some with 'beamloop keys init', or"
+    else:
+        listed = ", ".join(f"{key.name} ({key.role})" for key in KeyList(Place(settings.keys)).keys)
+        yield f"Keys of {settings.keys} are let in, and nobody else: {listed or 'none yet; beamloop keys add NAME'}"
+        if not settings.listen.is_loopback:
+            return
+        yield 'It listens on this computer only (loopback): set listen = "0.0.0.0", or'
+    ports = " ".join(f"-L {p}:localhost:{p}" for p in (port, port + FRAMES_OFFSET, port + GUARD_OFFSET))
+    yield f"from afar, tunnel three ports: ssh {ports} HOST"

@@ -1,11 +1,8 @@
 """The server's front desk: every request passes lease, limits, guard and stored answers here.
 
-One command at a time, under one lock; questions (`describe`, `state`) never wait for it. The
-beam opens just before an acquisition and closes when the driver says that the scan has ended.
-
-A command is noted before it is begun and its answer before it is announced, so that a client
-that asks again, even after this server was killed and restarted, is answered as the first
-time, or told that nobody knows how the command ended.
+One command at a time, under one lock; questions (`describe`, `state`) never wait for it. What it knows
+lives in state machines of its own: the `Lease`, the `CommandTable` and the `Beam`. With a driver, a guard, a
+clock and a way of waiting given to it, it runs in simulated time as well.
 """
 
 from __future__ import annotations
@@ -14,38 +11,43 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from ..core import (
+    Acquisition,
     BeamloopError,
     Description,
     DriverFailed,
     DriverSilent,
     InstrumentInfo,
     InstrumentState,
-    Interrupted,
     LimitRefused,
-    NotArmed,
     Plan,
     PlanInvalid,
     ProtocolMismatch,
     Reply,
     Request,
-    RoleLacking,
+    RequestReused,
     ScanEnd,
     SetParameters,
+    Situation,
     StorageFailed,
     plan_from,
 )
 from ..core.control import PROTOCOL, Verb
-from ..core.limits import Limits
-from .answers import Answers
 from .audit import Audit
+from .beam import Beam
+from .command_table import CommandTable, Ledger
+from .idle import Idle
+from .interlock import Interlock
 from .lease import Lease
+from .minutes import Minutes
+from .outcome import outcome_of, refusal
+from .override import NoSwitch, Override, Switch
 from .rights import LOOPBACK, RIGHTS, Caller, require_role
-
-BEAM_LEASE_S = 1.0
-"""How long the beam stays open without being renewed."""
+from .safety_desk import SafetyDesk
+from .succession import Succession
+from .voices import DriverVoice, GuardVoice
 
 ANSWER_S = 5.0
 """How long the driver may take to accept a command."""
@@ -57,30 +59,11 @@ BUSY_S = 4.0
 """How long a command waits for the scan before it."""
 
 COMMANDS = frozenset({"arm", "set", "acquire"})
+"""What is done at the instrument, one after another; its answers outlive this process."""
 
-
-class DriverVoice(Protocol):
-    """What the desk needs of the driver: `DriverLink` in the server."""
-
-    def ask(self, verb: str, timeout_s: float, **arguments: object) -> dict[str, Any]:
-        """Send one command and return its answer."""
-        ...
-
-    def tell(self, verb: str, **arguments: object) -> None:
-        """Send one command and do not wait."""
-        ...
-
-    def alive(self) -> bool:
-        """Tell whether the driver's process is running."""
-        ...
-
-
-class GuardVoice(Protocol):
-    """What the desk needs of the guard: `GuardLine` in the server."""
-
-    def say(self, act: Any, **facts: object) -> dict[str, Any] | None:
-        """Send one message; None if the guard stayed silent."""
-        ...
+ABOUT_THE_LEASE = frozenset({"lease", "release", "hand_over", "break_glass"})
+ABOUT_LIMITS = frozenset({"restrict", "specimen"})
+"""What waits for no command, so that a hanging driver keeps nobody from taking over or from narrowing a limit."""
 
 
 class Desk:
@@ -90,8 +73,8 @@ class Desk:
     ----------
     version
         The program's version, told to clients.
-    limits
-        The table that refuses.
+    interlock
+        Limits and dose, that refuse.
     driver, guard
         The lines to the other two processes.
     lease, answers, audit
@@ -100,169 +83,161 @@ class Desk:
         Blanks the beam without the guard, for when the guard is silent.
     clock
         Monotonic seconds.
+    idle
+        Waits for the end of a scan.
+    switch
+        The switch at the instrument that wins over any remote.
+
+    Attributes
+    ----------
+    minutes
+        Writes into the audit, also for those around the desk.
     """
 
     def __init__(
-        self, version: str, info: InstrumentInfo, limits: Limits, driver: DriverVoice, guard: GuardVoice, lease: Lease,
-        answers: Answers, audit: Audit, blank: Callable[[], None], clock: Callable[[], float] = time.monotonic,
+        self, version: str, info: InstrumentInfo, interlock: Interlock, driver: DriverVoice, guard: GuardVoice,
+        lease: Lease, answers: Ledger, audit: Audit, blank: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic, idle: Idle | None = None, switch: Switch | None = None,
     ) -> None:  # fmt: skip
-        self._version, self._info, self._limits = version, info, limits
-        self._driver, self._guard, self._blank = driver, guard, blank
-        self._lease, self._answers, self._audit = lease, answers, audit
-        self._clock = clock
-        self._lock = threading.RLock()
-        self._idle = threading.Condition()
-        self._running: str | None = None
+        self._version, self._info, self._interlock = version, info, interlock
+        self._driver, self._lease = driver, lease
+        self._clock, self._idle = clock, idle or Idle()
+        self._beam = Beam(guard, blank, self._guard_is_silent)
+        self.minutes = Minutes(audit, self._beam.halt)
+        self._succession = Succession(lease, self._beam, driver, self.minutes, clock)
+        self._override = Override(switch or NoSwitch(), self._succession, self._beam, self.minutes)
+        self._commands, self._words = threading.RLock(), threading.RLock()
         # Names of scans must never come again, not even after a restart: frames are told apart by them.
         self._session, self._scans = secrets.token_hex(3), 0
-        self._served: str | None = None
-        self._guard_facts: Mapping[str, Any] | None = {}
+        self._table = CommandTable(answers, self._session)
         self._facts: dict[str, Any] = {}
+        # Which limits a running scan was last judged by, and why the server halted the last one.
+        self._upheld, self._notice = interlock.version, ""
+        safety = SafetyDesk(info, interlock, self._situation, self._uphold, lambda e, why: audit.note(e, why=why))
         self._deeds: dict[Verb, Callable[[Request], dict[str, Any]]] = {
-            "lease": self._take_lease, "renew": self._renew, "release": self._release,
-            "arm": self._arm, "set": self._set, "acquire": self._acquire,
+            **self._succession.deeds, **safety.deeds, "arm": self._arm, "set": self._set, "acquire": self._acquire,
         }  # fmt: skip
 
     def answer(self, request: Request, caller: Caller = LOOPBACK) -> Reply:
         """Do what a request of this caller asks, at most once, and return the reply; never raises BeamloopError."""
         if request.protocol != PROTOCOL:
-            return _refusal(
-                ProtocolMismatch(
-                    f"you speak control protocol {request.protocol}, this server speaks {PROTOCOL}; install beamloop "
-                    f"{self._version} on your side"
-                )
+            mismatch = ProtocolMismatch(
+                f"you speak control protocol {request.protocol}, this server speaks {PROTOCOL}; install beamloop "
+                f"{self._version} on your side"
             )
-        try:
-            require_role(caller, request.verb)
-        except RoleLacking as lacking:
-            self._note(request, reply := _refusal(lacking))
-            return reply
+            return self.minutes.refused(request, refusal(mismatch))
         if request.verb == "describe":
             return Reply(status="done", value=self._describe())
         if request.verb == "state":
             return Reply(status="done", value=self.state().model_dump())
-        if request.verb == "renew":
-            return self._attempt(request)
-        with self._lock:
-            stored = self._stored(request)
-        if stored is None and request.verb in ("set", "acquire"):
+        try:
+            require_role(caller, request.verb)
+            return self._done(request)
+        except BeamloopError as error:
+            return self.minutes.refused(request, refusal(error))
+
+    def _done(self, request: Request) -> Reply:
+        if request.verb in ABOUT_THE_LEASE | ABOUT_LIMITS:
+            with self._words:
+                return self._once(request, lasting=False)
+        if request.verb not in COMMANDS:
+            reply = self._attempt(request)
+            return reply if reply.status == "done" else self.minutes.refused(request, reply)
+        with self._commands:
+            known = self._table.known(request)
+        if known is None and request.verb != "arm":
             # Wait for the scan before it outside the lock, so that nobody else waits with us.
-            self._wait_until_idle()
-        with self._lock:
-            return self._answer_once(request)
+            self._idle.wait(lambda: self._beam.running is None, BUSY_S)
+        with self._commands:
+            return self._once(request, lasting=True)
+
+    def _once(self, request: Request, lasting: bool) -> Reply:
+        """Do it and write it down, unless it was done before."""
+        known = self._table.known(request)
+        if known is not None:
+            return self.minutes.refused(request, known) if known.error == RequestReused.__name__ else known
+        reply = self._table.once(request, lambda: self.minutes.kept(request, lambda: self._attempt(request)), lasting)
+        if reply.error == StorageFailed.__name__:
+            self._beam.halt()
+        return reply
 
     def state(self) -> InstrumentState:
         """Return what the instrument is doing, from what was last heard; asks nobody."""
-        facts, guard = self._facts, self._guard_facts
-        is_open = None if guard is None else guard.get("open")
+        facts = self._facts
         return InstrumentState(
-            activity=self._activity(),
-            beam="unknown" if is_open is None else "open" if is_open else "blanked",
+            activity=self._beam.activity(),
+            beam=self._beam.seen(),
             lease=self._lease.info(self._clock()),
             parameters=facts.get("parameters", {}),
             clock_s=facts.get("clock_s", 0.0),
             dose_electrons=facts.get("dose_electrons", 0.0),
+            frames_wait=facts.get("frames_wait", ""),
+            local=self._override.control,
+            interrupted=self._table.interrupted(),
+            notice=self._notice,
         )
 
     def heard(self, facts: Mapping[str, Any]) -> None:
         """Note the driver's state after a command or a scan."""
         self._facts = dict(facts)
 
-    def ended(self, message: Mapping[str, Any]) -> None:
-        """Note that a scan has ended: blank, and let the next command in."""
-        self.heard({**self._facts, **message})
+    def told(self, facts: Mapping[str, Any]) -> None:
+        """Note what the driver says while a scan runs."""
+        self.heard({**self._facts, **facts})
+
+    def ended(self, message: Mapping[str, Any], is_known: bool = True) -> None:
+        """Note that a scan has ended: blank, and let the next command in.
+
+        Parameters
+        ----------
+        message
+            What the driver says.
+        is_known
+            Whether it was the driver who said it; if not, nobody knows what the scan cost.
+        """
+        self.heard({**self._facts, **message, "frames_wait": ""})
         end = ScanEnd.model_validate(message["ended"])
-        self._hear_guard(self._guard.say("close"))
-        self._audit.note("scan ended", **end.model_dump())
-        with self._idle:
-            self._running = None
-            self._idle.notify_all()
+        self._beam.close()
+        self.minutes.mark("scan ended", **end.model_dump())
+        self._settle(self._interlock.ended(end) if is_known else self._interlock.unknown(end.scan_id))
+        self._table.scan_ended(end.scan_id, end.status == "complete")
+        self._beam.running = None
+        self._idle.woken()
 
     def beat(self) -> None:
         """Renew the beam's permission while a scan of a living lease runs; call every 0.1 s or so.
 
         A silent guard, a dead driver, or a holder of the lease that went silent blanks the beam.
         """
-        if self._running is None:
-            self._hear_guard(self._guard.say("beat"))
+        self._override.look()
+        self._succession.notice()
+        running = self._beam.running
+        if running is None:
+            self._beam.beat()
         elif not self._driver.alive():
             reason = "the driver process has ended; restart the server"
-            self.ended(
-                {"ended": ScanEnd(scan_id=self._running, status="failed", n_frames=0, reason=reason).model_dump()}
-            )
-        elif self._lease.info(self._clock()) is None:
-            self._hear_guard(self._guard.say("halt"))
+            end = ScanEnd(scan_id=running, status="failed", n_frames=0, reason=reason)
+            self.ended({"ended": end.model_dump()}, is_known=False)
         else:
-            self._hear_guard(self._guard.say("beat", lease_s=BEAM_LEASE_S))
+            lease = self._lease.info(self._clock())
+            if lease is not None and lease.holder == self._beam.keeper and not self._uphold():
+                # Not longer than the lease, so that the guard blanks when that runs out and not at the next beat.
+                self._beam.beat(lease.expires_in_s)
 
-    def _hear_guard(self, facts: Mapping[str, Any] | None) -> None:
-        if facts is None and self._guard_facts is not None:
-            self._audit.note("guard silent", done="blanked by the server")
-        if facts is None:
-            self._blank()
-        self._guard_facts = facts
-
-    def _activity(self) -> Any:
-        guard = self._guard_facts
-        reason = "guard silent" if guard is None else str(guard.get("reason", ""))
-        if "driver silent" in reason or guard is None:
-            return "lost"
-        if reason:
-            return "paused" if reason.startswith("paused") else "stopped"
-        return "acquiring" if self._running is not None else "idle"
+    def _guard_is_silent(self) -> None:
+        self.minutes.mark("guard silent", done="blanked by the server")
 
     def _describe(self) -> dict[str, Any]:
-        values = self._facts.get("parameters", {})
-        parameters = tuple(
-            p.model_copy(update={"value": values.get(p.name, p.value), **self._limits.of(p.name).model_dump()})
-            for p in self._info.parameters
-        )
-        info = self._info.model_copy(update={"parameters": parameters})
+        values, info = self._values(), self._interlock.limits.described()
+        there = tuple(p.model_copy(update={"value": values.get(p.name, p.value)}) for p in info.parameters)
+        info = info.model_copy(update={"parameters": there})
         return Description(protocol=PROTOCOL, version=self._version, info=info).model_dump()
 
-    def _answer_once(self, request: Request) -> Reply:
-        stored = self._stored(request)
-        if stored is not None:
-            return stored
-        reply = self._kept(request) if request.verb in COMMANDS else self._attempt(request)
-        self._note(request, reply)
-        return reply
-
-    def _note(self, request: Request, reply: Reply) -> None:
-        facts = {"client": request.client, "verb": request.verb, "arguments": request.arguments}
-        self._audit.note(reply.status, request=request.request_id, **facts, message=reply.message)
-
-    def _kept(self, request: Request) -> Reply:
-        """Carry out a command between two notes that outlive this process; a disk that takes none refuses it."""
-        try:
-            self._answers.begin(request.request_id)
-        except StorageFailed as full:
-            return _refusal(full)
-        reply = self._attempt(request)
-        try:
-            self._answers.store(request.request_id, reply)
-        except StorageFailed as full:
-            told = f"{full}. The command was {reply.status}; asked again, its outcome will be told as not known"
-            return Reply(status="failed", error=type(full).__name__, message=told)
-        return reply
-
-    def _stored(self, request: Request) -> Reply | None:
-        reply = self._answers.of(request.request_id) if request.verb in COMMANDS else None
-        scan = None if reply is None else reply.value.get("scan")
-        if scan is not None and not scan["scan_id"].startswith(self._session):
-            # Its frames were with a driver that is gone.
-            return _interrupted(f"scan {scan['scan_id']} was begun before this server was restarted")
-        return reply
-
     def _attempt(self, request: Request) -> Reply:
-        try:
-            return Reply(status="done", value=self._do(request))
-        except DriverFailed as failure:
-            return Reply(status="failed", error=type(failure).__name__, message=str(failure))
-        except BeamloopError as refusal:
-            return _refusal(refusal)
+        return outcome_of(lambda: self._do(request))
 
     def _do(self, request: Request) -> dict[str, Any]:
+        self._override.refuse(request)
         if RIGHTS[request.verb].needs_lease:
             self._lease.require(request.client, self._clock())
         return self._deeds[request.verb](request)
@@ -271,6 +246,8 @@ class Desk:
         plan = self._allowed(request)
         if not isinstance(plan, SetParameters):
             raise PlanInvalid(f"'set' was asked with a plan of kind {plan.kind!r}")
+        # Counted as moved although the driver may refuse: what is not known is taken as done.
+        self._interlock.moves(self._values(), plan.values)
         after = self._driver.ask("set", ARRIVE_S, plan=plan.model_dump())
         self.heard(after)
         return {"duration_s": after["duration_s"]}
@@ -280,74 +257,76 @@ class Desk:
         if isinstance(plan, SetParameters):
             raise PlanInvalid(f"'acquire' was asked with a plan of kind {plan.kind!r}")
         measurement_id = str(request.arguments.get("measurement_id", request.request_id))
-        return self._expose(plan.model_dump(), measurement_id, request.client, needs_beam=not plan.expected)
+        return self._expose(plan, measurement_id, request.client)
 
     def _allowed(self, request: Request) -> Plan:
         """Return the request's plan if the limits allow it and no scan is in its way."""
         plan = plan_from(request.arguments.get("plan"))
-        self._limits.check(plan)
-        if self._running is not None:
-            raise LimitRefused(f"scan {self._running} is still running; wait for its end, or stop it")
+        self._interlock.require(plan, self._situation())
+        if self._beam.running is not None:
+            raise LimitRefused(f"scan {self._beam.running} is still running; wait for its end, or stop it")
         return plan
 
-    def _take_lease(self, request: Request) -> dict[str, Any]:
-        client, purpose = request.client, str(request.arguments.get("purpose", ""))
-        info = self._lease.take(client, purpose, self._clock())
-        if self._served not in (None, client):
-            self._driver.tell("forget", receiver=self._served)
-        self._served = client
-        return info.model_dump()
-
-    def _renew(self, request: Request) -> dict[str, Any]:
-        return self._lease.renew(request.client, self._clock()).model_dump()
-
-    def _release(self, request: Request) -> dict[str, Any]:
-        if self._lease.release(request.client, self._clock()):
-            self._hear_guard(self._guard.say("halt"))
-            self._driver.tell("forget", receiver=request.client)
-        return {}
-
     def _arm(self, request: Request) -> dict[str, Any]:
-        facts = self._guard.say("arm")
-        self._hear_guard(facts)
-        if facts is None:
-            raise NotArmed("the guard does not answer; the instrument cannot be armed. Restart the server")
+        self._beam.arm()
+        self._interlock.armed()
+        self._notice = ""
         return {}
 
-    def _expose(self, plan: dict[str, Any], measurement_id: str, client: str, needs_beam: bool) -> dict[str, Any]:
-        number = self._begin(BEAM_LEASE_S if needs_beam else 0.0)
+    def _expose(self, plan: Acquisition, measurement_id: str, client: str) -> dict[str, Any]:
         self._scans += 1
-        self._running = f"{self._session}-{self._scans:06d}"
-        names = {"scan": number, "scan_id": self._running, "measurement_id": measurement_id, "receiver": client}
+        scan_id = f"{self._session}-{self._scans:06d}"
+        self._upheld, self._notice = self._interlock.version, ""
+        self._interlock.begins(scan_id, plan, self._values())
         try:
-            return self._driver.ask("acquire", ANSWER_S, plan=plan, **names)
+            with self._succession.lock:
+                # Nobody may take the lease between this look and the beam.
+                now_s = self._clock()
+                left_s = self._lease.require(client, now_s).expires_s - now_s
+                number = self._beam.begin(0.0 if plan.expected else left_s)
+                self._beam.running, self._beam.keeper = scan_id, client
+        except BeamloopError:
+            self._settle(self._interlock.never_began(scan_id))
+            raise
+        names = {"scan": number, "scan_id": scan_id, "measurement_id": measurement_id, "receiver": client}
+        try:
+            return self._driver.ask("acquire", ANSWER_S, plan=plan.model_dump(), **names)
         except BeamloopError as failure:
-            self._hear_guard(self._guard.say("close"))
+            self._beam.close()
             # A driver that answered does not acquire; one that did not may yet begin, and tells when it ends.
             if not isinstance(failure, DriverSilent):
-                self._running = None
+                self._beam.running = None
+                is_refusal = not isinstance(failure, DriverFailed)
+                settle = self._interlock.never_began if is_refusal else self._interlock.unknown
+                self._settle(settle(scan_id))
             raise
 
-    def _begin(self, lease_s: float) -> int:
-        """Let the guard open the beam, if it is needed, and return the guard's number for the scan."""
-        facts = self._guard.say("begin", lease_s=lease_s)
-        if facts is None:
-            self._hear_guard(None)
-            raise NotArmed("the guard does not answer; the beam stays blanked. Restart the server")
-        if "refused" in facts:
-            raise NotArmed(facts["refused"])
-        self._hear_guard(facts)
-        return int(facts["scan"])
+    def _values(self) -> Mapping[str, float]:
+        return self._facts.get("parameters", {})
 
-    def _wait_until_idle(self) -> None:
-        with self._idle:
-            self._idle.wait_for(lambda: self._running is None, BUSY_S)
+    def _situation(self) -> Situation:
+        is_dark = self._beam.seen() == "blanked"
+        return self._interlock.situation(self._values(), is_dark, self._beam.running is not None)
 
+    def _uphold(self) -> str:
+        """Halt a running scan that violates limits which changed since it began; return why, empty if none does."""
+        version = self._interlock.version
+        if self._beam.running is None or version == self._upheld:
+            return ""
+        why = self._interlock.violation(self._values())
+        self._upheld = version
+        if why:
+            self._halt(f"halted by the server: {why}")
+        return why
 
-def _interrupted(why: str) -> Reply:
-    told = f"{why}; whether it came to its end is not known. Charge its dose and repeat it under a new name"
-    return Reply(status="failed", error=Interrupted.__name__, message=told)
+    def _settle(self, said: str) -> None:
+        """Say what is wrong with the dose of a scan; one that was counted twice with different results blanks."""
+        if said and self._interlock.disputed:
+            self._halt(said)
+        elif said:
+            self.minutes.mark("dose not settled", why=said)
 
-
-def _refusal(error: BeamloopError) -> Reply:
-    return Reply(status="refused", error=type(error).__name__, message=str(error))
+    def _halt(self, why: str) -> None:
+        self._notice = why
+        self._beam.halt()
+        self.minutes.mark("halted", why=why)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ..core import (
     Blanker,
     ChannelClosed,
     DriverFailed,
+    FrameBatch,
     Frozen,
     Instrument,
     Scan,
@@ -31,12 +32,19 @@ from ..core import (
     plan_from,
 )
 from ..core.registry import BLANKERS, INSTRUMENTS, find
+from ..streaming.runs import Runs, runs_of, told
 from ..streaming.sender import Sender
 from .guard_line import GuardLine
+from .keys.armouring import armour_for
 from .orders import take_orders
 from .post import pack, unpack
+from .settings import FrameBounds
+from .word_home import WordHome
 
 BEAT_S = 0.05
+TELL_S = 1.0
+"""How often the server hears what a paused source waits for."""
+
 LOG = logging.getLogger(__name__)
 
 
@@ -48,10 +56,13 @@ class DriverOrders(Frozen):
     guard: str
     token: str
     frames_port: int
+    listen: str
+    keys: Path | None
     folder: Path
     blanker: str
     plugin: str
     settings: dict[str, Any]
+    frames: FrameBounds = FrameBounds()
 
 
 class Driver:
@@ -65,6 +76,8 @@ class Driver:
         Where its frames go.
     gone
         Set when the server has left.
+    tell
+        Takes facts for the server while a scan runs.
 
     Attributes
     ----------
@@ -74,9 +87,12 @@ class Driver:
         The guard has called a halt to every scan up to this number; set from another thread.
     """
 
-    def __init__(self, instrument: Instrument, sender: Sender, gone: threading.Event) -> None:
-        self._instrument, self._sender, self._gone = instrument, sender, gone
+    def __init__(
+        self, instrument: Instrument, sender: Sender, gone: threading.Event, tell: Callable[[Mapping[str, Any]], None]
+    ) -> None:  # fmt: skip
+        self._instrument, self._sender, self._gone, self._tell = instrument, sender, gone, tell
         self._number = 0
+        self._told_s: float | None = None
         self.acquiring = False
         self.halted = 0
 
@@ -102,7 +118,10 @@ class Driver:
         """Announce a scan to its receiver and return its header; `number` is the guard's for it."""
         self._number = number
         scan = self._instrument.begin(plan, scan_id, measurement_id, receiver)
-        self._sender.begin(scan)
+        info = self._instrument.describe()
+        # An expectation is computed and can always wait.
+        pausable = scan.expected or all(d.pausable for d in info.detectors if d.name == scan.detector)
+        self._sender.begin(scan, pausable)
         self.acquiring = True
         return scan
 
@@ -112,20 +131,29 @@ class Driver:
         Whatever the plugin raises ends the scan as failed, with its words as the reason.
         """
         started_s, dose, wall_s = self._instrument.now_s(), self._instrument.dose_electrons(), time.perf_counter()
-        sent, status, reason = 0, "complete", ""
+        sent, lost, status, reason = 0, Runs(), "complete", ""
         try:
             for batch in self._instrument.frames(plan, scan):
-                self._sender.send(batch, self.must_end)
-                sent += len(batch.indices)
+                if self._send(batch, scan.receiver):
+                    sent += len(batch.indices)
+                else:
+                    for run in runs_of(batch.indices):
+                        lost.add(*run)
                 if self.must_end():
                     raise BeamBlanked("the guard called a halt")
+            if sent + len(lost) != scan.n_frames:
+                given = sent + len(lost)
+                raise DriverFailed(f"it gave {given} frames and ended, {scan.n_frames} were announced")
         except (BeamBlanked, ChannelClosed) as error:
-            status, reason = ("complete", "") if sent == scan.n_frames else ("stopped", str(error))
+            status, reason = ("complete", "") if sent + len(lost) == scan.n_frames else ("stopped", str(error))
         except Exception as error:  # the border to vendor code: report it, and the driver lives on
             LOG.exception("scan %s failed", scan.scan_id)
             status, reason = "failed", f"{type(error).__name__}: {error}"
         finally:
             self.acquiring = False
+        if lost:
+            lacks = f"lacks frames {told(lost.pairs())}: {scan.detector} cannot wait, and nobody took them in time"
+            status, reason = "failed" if status == "complete" else status, f"{reason}; {lacks}".removeprefix("; ")
         end = ScanEnd(
             scan_id=scan.scan_id, status=status, n_frames=sent, reason=reason,
             electrons=self._instrument.dose_electrons() - dose,
@@ -134,6 +162,21 @@ class Driver:
         )  # fmt: skip
         self._sender.end(end)
         return end
+
+    def _send(self, batch: FrameBatch, receiver: str) -> bool:
+        """Send frames, and tell the server while they wait; False if they were lost."""
+        taken = self._sender.send(batch, lambda: self._waiting(receiver))
+        if self._told_s is not None:
+            self._told_s = None
+            self._tell({"frames_wait": ""})
+        return taken
+
+    def _waiting(self, receiver: str) -> bool:
+        now_s = time.monotonic()
+        if self._told_s is None or now_s - self._told_s >= TELL_S:
+            self._told_s = now_s
+            self._tell({"frames_wait": f"{receiver!r}: {self._sender.waits_for(receiver)}"})
+        return self.must_end()
 
     def answers(self, message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Do what one message asks; yield the answer, and for an acquisition its end later."""
@@ -174,11 +217,16 @@ def obey(driver: Driver, commands: zmq.Socket, events: zmq.Socket, gone: threadi
             events.send(pack({"number": number, "error": DriverFailed.__name__, "message": told}))
 
 
-def beat(line: GuardLine, driver: Driver, done: threading.Event) -> None:
-    """Tell the guard that this process lives, and pass its call to halt on."""
+def beat(line: GuardLine, driver: Driver, done: threading.Event, blank: Callable[[], None]) -> None:
+    """Tell the guard that this process lives, and pass its call to halt on; blank where the guard is silent.
+
+    The server blanks then too, unless it is silent as well.
+    """
     while not done.wait(BEAT_S):
         facts = line.say("beat", acquiring=driver.acquiring)
-        if facts is not None:
+        if facts is None:
+            blank()
+        else:
             driver.halted = facts["halted"]
 
 
@@ -196,9 +244,13 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
         context.destroy()
         return
     line = GuardLine(context, orders.guard, orders.token, "driver")
-    with Sender(f"tcp://127.0.0.1:{orders.frames_port}") as sender:
-        driver = Driver(instrument, sender, gone)
-        beats = threading.Thread(target=beat, args=(line, driver, done), name="beat")
+    armour, bounds = armour_for("frames", orders.keys, WordHome().tell), orders.frames
+    with Sender(
+        f"tcp://{orders.listen}:{orders.frames_port}", bounds.memory_bytes, armour, bounds.disk_bytes,
+        orders.folder / "frames", bounds.reader_bytes, bounds.viewer_bytes,
+    ) as sender:  # fmt: skip
+        driver = Driver(instrument, sender, gone, lambda facts: events.send(pack({"told": facts})))
+        beats = threading.Thread(target=beat, args=(line, driver, done, blanker.close), name="beat")
         beats.start()
         try:
             # The guard must have heard the driver before anybody asks for the beam.
@@ -206,6 +258,7 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
             events.send(pack({"ready": True, **driver.describe()}))
             obey(driver, commands, events, gone)
         finally:
+            blanker.close()
             done.set()
             beats.join()
             instrument.close()

@@ -20,12 +20,15 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import zmq
 
-from ..core import Blanker, Frozen, GuardReport, NotArmed, WireInvalid
+from ..core import Blanker, Frozen, GuardReport, KeyRefused, NotArmed, WireInvalid
 from ..core.control import Rest
 from ..core.registry import BLANKERS, find
+from ..streaming.armour import Armour, armoured
+from .keys.armouring import armour_for
 from .orders import take_orders
 from .post import LOOPBACK, pack, unpack
 from .watch import Watch
+from .word_home import WordHome
 
 POLL_MS = 10
 PATIENCE_S = 0.08
@@ -44,6 +47,8 @@ class GuardOrders(Frozen):
     """What a guard is told when it starts, as one line of JSON on its standard input."""
 
     port: int
+    listen: str
+    keys: Path | None
     token: str
     folder: Path
     blanker: str
@@ -181,7 +186,9 @@ def watch_over(orders: GuardOrders, orphaned: threading.Event) -> None:
         for socket in (public, private):
             socket.linger = 0
             socket.setsockopt(zmq.MAXMSGSIZE, 4096)
-        public.bind(f"tcp://127.0.0.1:{orders.port}")
+        armour = armour_for("guard", orders.keys, WordHome().tell, reads=False)
+        armoured(context, public, armour)
+        public.bind(f"tcp://{orders.listen}:{orders.port}")
         private.bind(LOOPBACK)
         print(json.dumps({"private": private.getsockopt_string(zmq.LAST_ENDPOINT)}), flush=True)
         poller = zmq.Poller()
@@ -194,8 +201,9 @@ def watch_over(orders: GuardOrders, orphaned: threading.Event) -> None:
                 *envelope, payload = private.recv_multipart()
                 _send(private, envelope, _understood(payload, guard.private))
             if public in ready:
-                *envelope, payload = public.recv_multipart()
-                heard = _understood(payload, guard.hear)
+                *parts, payload = public.recv_multipart(copy=False)
+                envelope = [part.bytes for part in parts]
+                heard = refused(armour, payload) or _understood(payload.bytes, guard.hear)
                 if isinstance(heard, Heard):
                     waiting.append((envelope, heard))
                 else:
@@ -204,7 +212,19 @@ def watch_over(orders: GuardOrders, orphaned: threading.Event) -> None:
             for envelope, heard in [w for w in waiting if guard.settled(w[1])]:
                 _send(public, envelope, guard.report(heard).model_dump())
                 waiting.remove((envelope, heard))
-    blanker.close()
+        blanker.close()
+        if armour is not None:
+            armour.take_off()
+
+
+def refused(armour: Armour | None, frame: zmq.Frame) -> dict[str, Any] | None:
+    """Return the answer to a word that is not heard for its key; None if it is."""
+    try:
+        if armour is not None:
+            armour.name_of(frame)
+    except KeyRefused as refusal:
+        return {"error": str(refusal), "kind": KeyRefused.__name__}
+    return None
 
 
 def _understood(payload: bytes, how: Callable[[dict[str, Any]], Said]) -> Said | dict[str, Any]:

@@ -11,7 +11,7 @@ from ..core.control import FRAMES_OFFSET, GUARD_OFFSET
 TRIES = 50
 
 
-def free_port(wanted: int) -> int:
+def free_port(wanted: int, host: str = "127.0.0.1") -> int:
     """Return `wanted` if it and its two neighbours are free; 0 looks for three free ones.
 
     Raises
@@ -22,20 +22,20 @@ def free_port(wanted: int) -> int:
     for _ in range(TRIES if wanted == 0 else 1):
         with ExitStack() as taken:
             try:
-                base = _bind(taken, wanted)
+                base = _bind(taken, host, wanted)
                 for offset in (FRAMES_OFFSET, GUARD_OFFSET):
-                    _bind(taken, base + offset)
+                    _bind(taken, host, base + offset)
             except (OSError, OverflowError):
                 continue
             return base
     raise OutputExists(
-        f"ports {wanted}, {wanted + FRAMES_OFFSET} and {wanted + GUARD_OFFSET} on 127.0.0.1 are not all free; "
+        f"ports {wanted}, {wanted + FRAMES_OFFSET} and {wanted + GUARD_OFFSET} on {host} are not all free; "
         "another instrument may be running: see 'beamloop info localhost', or name another port"
     )
 
 
-def _bind(taken: ExitStack, port: int) -> int:
+def _bind(taken: ExitStack, host: str, port: int) -> int:
     listener = taken.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    listener.bind((host, port))
     return listener.getsockname()[1]

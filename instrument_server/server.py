@@ -11,28 +11,40 @@ import secrets
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import zmq
 
 from .. import __version__
-from ..core import Blanker, DriverFailed, InstrumentInfo
+from ..core import Blanker, DriverFailed, InstrumentInfo, Request, SettingsInvalid, StorageFailed
 from ..core.control import FRAMES_OFFSET, GUARD_OFFSET
 from ..core.limits import Limits
 from ..core.registry import BLANKERS, find
+from ..core.storage import Durability
 from .answers import Answers
 from .audit import Audit
 from .children import child
 from .desk import Desk
+from .dose import Dose
+from .dose_budget import cell_of, is_countable
+from .dose_store import DoseStore
 from .driver import DriverOrders
 from .driver_link import DriverLink
 from .face import shown
 from .guard import GuardOrders
 from .guard_line import GuardLine
+from .interlock import Interlock
+from .keys.key_list import Key, KeyList
+from .keys.place import Place
+from .keys.turned_away import TurnedAway
+from .keys.watching import watched
 from .lease import Lease
+from .local_switch import LocalSwitch
 from .ports import free_port
 from .settings import ServerSettings
+from .word_home import hear
 
 BEAT_S = 0.1
 READY_S = 60.0
@@ -54,48 +66,113 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
     BeamloopError
         If the instrument cannot be made, or port or folder are in use.
     """
+    keys, listen = _keys(settings), str(settings.listen)
     folder.mkdir(parents=True, exist_ok=True)
-    port, token, plugin = free_port(settings.port), secrets.token_hex(16), settings.instrument
+    port, token, plugin = free_port(settings.port, listen), secrets.token_hex(16), settings.instrument
     with ExitStack() as stack:
         answers = Answers(folder / "answers.sqlite", settings.durability or "power")
         stack.callback(answers.close)
-        audit = Audit(folder / "audit.jsonl")
+        audit = Audit(folder / "audit.jsonl", settings.durability or "power")
         stack.callback(audit.close)
+        turned_away = TurnedAway(audit.note)
+        stack.callback(turned_away.flush)
         for request_id in answers.interrupted():
             audit.note("interrupted", request=request_id)
         guard_orders = GuardOrders(
-            port=port + GUARD_OFFSET, token=token, folder=folder, blanker=plugin.blanker, silence_s=settings.silence_s
-        )
+            port=port + GUARD_OFFSET, listen=listen, keys=settings.keys, token=token, folder=folder,
+            blanker=plugin.blanker, silence_s=settings.silence_s,
+        )  # fmt: skip
         guard = stack.enter_context(child("beamloop.instrument_server.guard", guard_orders, folder / "guard.log"))
         guard_endpoint = _first_line(guard, folder / "guard.log")["private"]
+        hear(guard, folder / "guard.log", partial(turned_away.tell, "guard"))
         context = zmq.Context()
         stack.callback(context.destroy, linger=0)
         line = GuardLine(context, guard_endpoint, token, "server")
         desk_ready: list[Desk] = []
-        link = DriverLink(context, lambda message: desk_ready[0].ended(message))
+        link = DriverLink(
+            context, lambda message: desk_ready[0].ended(message), lambda facts: desk_ready[0].told(facts)
+        )
         stack.callback(link.close)
         driver_orders = DriverOrders(
             commands=link.commands_endpoint, events=link.events_endpoint, guard=guard_endpoint, token=token,
-            frames_port=port + FRAMES_OFFSET, folder=folder, blanker=plugin.blanker, plugin=plugin.plugin,
-            settings=plugin.settings,
+            frames_port=port + FRAMES_OFFSET, listen=listen, keys=settings.keys, folder=folder,
+            blanker=plugin.blanker, plugin=plugin.plugin, settings=plugin.settings,
+            frames=settings.frames,
         )  # fmt: skip
         driver = stack.enter_context(child("beamloop.instrument_server.driver", driver_orders, folder / "driver.log"))
+        hear(driver, folder / "driver.log", partial(turned_away.tell, "frames"))
         stack.callback(link.dismiss)
         facts = link.ready(driver, READY_S)
         info = InstrumentInfo.model_validate(facts["info"])
-        answers.promise(settings.durability or ("power" if info.source == "hardware" else "process"))
+        durability: Durability = settings.durability or ("power" if info.source == "hardware" else "process")
+        answers.promise(durability)
+        audit.promise(durability)
         blanker: Blanker = find(BLANKERS, plugin.blanker)(folder)
+        interlock = stack.enter_context(_interlock(info, settings, folder, durability, audit))
         desk = Desk(
-            __version__, info, Limits(info, settings.limits), link, line, Lease(settings.lease_s), answers, audit,
-            blanker.close,
+            __version__, info, interlock, link, line, Lease(settings.lease_s), answers, audit, blanker.close,
+            switch=LocalSwitch(folder),
         )  # fmt: skip
         desk.heard(facts)
         desk_ready.append(desk)
         audit.note("serving", instrument=info.name, source=info.source, port=port)
-        stack.callback(audit.note, "closing")
+        stack.callback(desk.minutes.mark, "closing")
         stack.enter_context(_beating(desk))
-        stack.enter_context(shown(desk.answer, port))
+        if keys is not None:
+            stack.enter_context(_watched(keys, desk, audit))
+        stack.enter_context(shown(desk.answer, (listen, port), keys, partial(turned_away.tell, "control")))
         yield info, port
+
+
+@contextmanager
+def _interlock(
+    info: InstrumentInfo, settings: ServerSettings, folder: Path, durability: Durability, audit: Audit
+) -> Iterator[Interlock]:
+    """Give the limits and the dose of an instrument, with what outlived the last server."""
+    limits, dose = Limits(info, settings.limits, settings.rules), None
+    with ExitStack() as stack:
+        if is_countable(info, settings.dose):
+            store = DoseStore(folder / "dose.sqlite", cell_of(info, settings.dose), durability)
+            stack.callback(store.close)
+            for scan_id in store.unsettled:
+                audit.note("dose charged in full", scan=scan_id, why="nobody knows how it ended")
+            dose = Dose(info, settings.dose, store)
+        interlock = Interlock(limits, dose, folder / "limits.json")
+        for told in interlock.dropped:
+            audit.note("restriction dropped", why=told)
+        yield interlock
+
+
+def _keys(settings: ServerSettings) -> KeyList | None:
+    """Return the keys that let clients in; None without any, when only this computer may connect."""
+    if settings.keys is not None:
+        Place(settings.keys).require()
+        return KeyList(Place(settings.keys))
+    if not settings.listen.is_loopback:
+        raise SettingsInvalid(
+            f"listen = {str(settings.listen)!r} was asked for without keys; other computers are let in with keys only: "
+            "make them ('beamloop keys init') and set keys = FOLDER"
+        )
+    return None
+
+
+def _watched(keys: KeyList, desk: Desk, audit: Audit) -> AbstractContextManager[None]:
+    """Note what changes in the list of keys, and take the lease from whoever is not on it any more."""
+
+    def changed(listed: tuple[Key, ...]) -> None:
+        with suppress(StorageFailed):
+            audit.note("keys changed", listed={key.name: key.role for key in listed})
+
+    def dismiss(holder: str) -> None:
+        desk.answer(Request(request_id=f"dismissed-{secrets.token_hex(4)}", client=holder, verb="release"))
+        with suppress(StorageFailed):
+            audit.note("lease taken away", holder=holder, reason="its key is revoked or expired")
+
+    def holder() -> str:
+        lease = desk.state().lease
+        return "" if lease is None else lease.holder
+
+    return watched(keys, changed, holder, dismiss)
 
 
 def _first_line(process: subprocess.Popen[str], complaints: Path) -> dict[str, str]:

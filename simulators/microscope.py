@@ -15,7 +15,7 @@ import numpy as np
 import scipy.constants as si
 from numpy.typing import NDArray
 
-from ..core.errors import BeamBlanked, LimitRefused
+from ..core.errors import BeamBlanked, LimitRefused, MotionHalted
 from ..core.frame import FrameBatch, Scan
 from ..core.instrument import InstrumentInfo
 from ..core.limits import Limits
@@ -26,12 +26,12 @@ from .clock import VirtualClock
 from .damage import Damage
 from .detector import DETECTORS, EXPECTED_DTYPE, HAADF, Noise, block_size, counted
 from .optics import WINDOW_M, Probe
-from .parameters import PARAMETERS, probe_of
+from .parameters import BEAM_CURRENT, PARAMETERS, STAGE, probe_of
 from .settings import MicroscopeSettings
 from .signals import Signals
 from .specimen import FIELD_M, grown_specimen
-from .stage import LONGEST_MOVE_S, Stage
-from .timetable import Timetable, timetable
+from .stage import Stage
+from .timetable import TIMING, Timetable, timetable
 
 Reals = NDArray[np.float64]
 
@@ -40,6 +40,9 @@ OPTICS_SETTLE_S = 0.05
 
 LONGEST_BATCH_S = 0.05
 """Instrument seconds that one batch of a paced scan takes at most, unless a single frame takes longer."""
+
+STOPPING_TIME_S = 1.0
+"""Within this time after a stop all is at rest: waits end within milliseconds, a busy machine ends a block later."""
 
 _FIELD = Region(y_m=0.0, x_m=0.0, height_m=FIELD_M, width_m=FIELD_M)
 
@@ -106,15 +109,32 @@ class Microscope:
             If a value is not a finite number, or none is given.
         UnknownName, LimitRefused
             If a parameter does not exist or would leave its limits; then none is set.
+        MotionHalted
+            If the line was halted before it had settled: the stage stands where it was then, lenses are
+            set. A clock without pace waits for nothing, so only a halt before the move ends it.
         """
         self._limits.check(plan_from({"kind": "set", "values": dict(values)}))
         target = {**self._values, **values}
-        seconds = self._stage.seconds_to(np.array([target["stage_y_m"], target["stage_x_m"]]))
+        position = np.array([target["stage_y_m"], target["stage_x_m"]])
+        seconds = self._stage.seconds_to(position)
         if any(not name.startswith("stage") and values[name] != self._values[name] for name in values):
             seconds = max(seconds, OPTICS_SETTLE_S)
-        self._clock.advance(seconds)
+        passed = 0.0 if self._blanker.is_halted() else self._clock.advance(seconds, self._blanker.is_halted)
+        if passed < seconds:
+            raise self._stopped_after(passed, position, values)
         self._set(values)
         return seconds
+
+    def _stopped_after(self, seconds: float, position: Reals, values: Mapping[str, float]) -> MotionHalted:
+        """Let the stage stand where a halted move has brought it; return what to say."""
+        at = self._stage.reached(position, seconds)
+        there = {"stage_y_m": float(at[0]), "stage_x_m": float(at[1])}
+        self._set({**values, **there} if seconds else there)
+        where = ", ".join(f"{name} = {value:.6g}" for name, value in there.items())
+        return MotionHalted(
+            f"the move to y = {position[0]:.6g} m, x = {position[1]:.6g} m was halted after {seconds:.3g} s; the stage "
+            f"stands at {where}. Arm the instrument, read its position, and move again"
+        )
 
     def begin(self, plan: Acquisition, scan_id: str, measurement_id: str, receiver: str) -> Scan:
         """Return the header of the scan this plan asks for; expose nothing yet.
@@ -181,10 +201,13 @@ class Microscope:
             simulated=True,
             field=_FIELD,
             parameters=tuple(p.model_copy(update={"value": self._values[p.name]}) for p in PARAMETERS),
-            detectors=DETECTORS,
+            detectors=tuple(d.model_copy(update={"pausable": self._settings.pausable}) for d in DETECTORS),
             overview=HAADF.name,
             expects=True,
-            stopping_time_s=max(LONGEST_BATCH_S, self._settings.pace * LONGEST_MOVE_S) * 2,
+            stopping_time_s=STOPPING_TIME_S,
+            stage=STAGE,
+            beam_current=BEAM_CURRENT,
+            timing=TIMING,
             doc="virtual STEM: particles on a carbon film with a hidden iron content",
         )
 

@@ -9,6 +9,12 @@ from .optics import Aberrations, Probe
 
 _STIGMATOR = {"units": "m", "low": -2e-7, "high": 2e-7}
 _COMA = {"units": "m", "low": -2e-5, "high": 2e-5}
+STAGE = ("stage_y_m", "stage_x_m")
+"""What moves the specimen under the field of view, `(y, x)`."""
+
+BEAM_CURRENT = "beam_current_a"
+"""The current in the probe."""
+
 _STAGE = {"units": "m", "low": -1.5e-7, "high": 1.5e-7}
 
 PARAMETERS = (

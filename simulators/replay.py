@@ -30,6 +30,7 @@ from ..core.plan import Acquisition, GridScan, Region
 from ..core.protocols import Blanker, Instrument
 from ..core.settings import checked
 from ..core.signal import Axis
+from ..core.timing import Timing
 from ..streaming.files import RecordedDetector, Recording, field_of, open_recording
 from .clock import VirtualClock
 
@@ -43,6 +44,9 @@ LONGEST_WAIT_S = 0.05
 """Real seconds that one batch may take where the clock has a pace, so that a stop is soon seen."""
 
 LONGEST_DWELL_S = 3600.0
+
+STOPPING_TIME_S = 1.0
+"""Within this time after a stop the batch in hand is read, also from a slow file."""
 
 
 class ReplaySettings(Frozen):
@@ -238,6 +242,9 @@ class Replay:
             detectors=tuple(_detector_info(d) for d in self._playable.values()),
             overview=overview,
             expects=True,
+            stopping_time_s=STOPPING_TIME_S,
+            counts_dose=False,
+            timing=Timing(settle_s=0.0, flyback_s=0.0, jump_s=0.0),
             doc="; ".join([f"{together} played back", *notes]),
         )
 

@@ -13,8 +13,6 @@ Reals = NDArray[np.float64]
 
 SPEED_M_PER_S = 1e-6
 SETTLE_S = 0.5
-LONGEST_MOVE_S = 1.0
-"""From any corner of the stage's range to any other, settling included."""
 
 CREEP = 0.01
 """Share of a move that is still missing when the stage has settled."""
@@ -52,6 +50,14 @@ class Stage:
         """Return how long a move to this position takes, settling included; 0 if the stage is there."""
         distance = float(np.hypot(*(position - self._position)))
         return distance / SPEED_M_PER_S + SETTLE_S if distance else 0.0
+
+    def reached(self, position: Reals, seconds: float) -> Reals:
+        """Return where a move to this position is after so many seconds, `(y, x)` in metres, shape (2,)."""
+        way = position - self._position
+        distance = float(np.hypot(*way))
+        if seconds * SPEED_M_PER_S >= distance:
+            return np.array(position, dtype=np.float64)
+        return self._position + way * (seconds * SPEED_M_PER_S / distance)
 
     def arrive(self, position: Reals, at_s: float) -> None:
         """Be at this position, `(y, x)` in metres, from this moment of the clock on."""

@@ -3,14 +3,18 @@
 No socket, clock, thread or random source is in here, so thousands of schedules of loss,
 duplication, reordering and reconnects can be simulated and each replays from its seed.
 
-Each receiver has its own numbering, a *session*. It acknowledges twice, cumulatively:
-*received* returns credit, *stored* releases what the sender retains. A receiver that sees
+Each receiver has its own numbering, a *session*. It acknowledges twice: *received*
+returns credit, *stored* releases what the sender retains, also beyond a message that is
+never stored, so that one scan nobody settles holds back no other. A receiver that sees
 a new connection or a gap starts a new *link*: its hello asks to go on from the message
 after the last it received, and whatever still arrives under the old link is ignored.
 Every hello carries the receiver's whole state, so a lost acknowledgement costs no more
 than the time to the next hello, and a hello repeated on the same link is answered with
-the number sent so far, which shows a lost tail. Numbers that could not be kept are
-therefore noticed by both sides and never guessed.
+the number sent so far, which shows a lost tail. A message that fails its checksum is asked
+for again in the same way. Frames that could not be kept are told as a `Loss`, in order with
+the others, so both sides count the same and nothing is guessed.
+
+What happens at the bound (wait, lose, or pass over) is decided by `seats`, not here.
 """
 
 from __future__ import annotations
@@ -18,12 +22,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
+from ..core.errors import StorageFailed
 from ..core.frame import FrameBatch, Scan, ScanEnd
-from .retention import Retention, weight_bytes
-from .wire import Batch, Begin, End, Hello, Knock, Message, Numbered, Received, Refused, Stored, Welcome
+from .loss import Loss
+from .retention import Retention, Store, weight_bytes
+from .runs import Run, Runs
+from .wire import Batch, Begin, End, Hello, Knock, Lost, Message, Numbered, Received, Refused, Stored, Welcome
+
+Content = Scan | FrameBatch | Loss | ScanEnd
+"""What a numbered message carries."""
 
 MOST_CREDIT = 256
 """Messages in flight that a sender allows, whatever credit a receiver claims."""
+
+MOST_BEYOND = 1024
+"""Runs of stored messages, beyond one that is not, that a receiver tells at a time."""
 
 MOST_DISPLACED = 64
 """Earlier incarnations of a receiver that a sender remembers, to refuse them if they speak again."""
@@ -35,6 +50,8 @@ class Outflow:
 
     Attributes
     ----------
+    reading
+        Class of the receiver: `record`, `read` or `live`.
     linked
         Whether the receiver is connected and was welcomed.
     offered, received, stored
@@ -44,13 +61,20 @@ class Outflow:
     links
         Connections and resend requests of the receiver.
     retained, retained_bytes
-        Messages and bytes held until stored.
+        Messages held until stored, and their bytes in memory.
+    spilled, spilled_bytes
+        How many of them are on disk, and the bytes they take there.
+    fault
+        Why the disk takes nothing now; empty if it does or is not needed.
+    lost
+        Frames that were told as lost, or passed over.
     forgotten
         Messages dropped by `forget` before they were stored.
     invalid
         Acknowledgements of messages that were never sent; ignored.
     """
 
+    reading: str
     linked: bool
     offered: int
     received: int
@@ -60,6 +84,10 @@ class Outflow:
     links: int
     retained: int
     retained_bytes: int
+    spilled: int
+    spilled_bytes: int
+    fault: str
+    lost: int
     forgotten: int
     invalid: int
 
@@ -72,13 +100,20 @@ class Outgoing:
     session
         Random number, not 0, of this numbering.
     bound_bytes
-        Bytes retained before `has_room` says no.
+        Bytes retained in memory before they go to the store.
+    reading
+        Class that the receiver is served as.
+    store
+        Takes what memory has no room for; None: nothing does, and `has_room` says no.
     """
 
-    def __init__(self, session: int, bound_bytes: int) -> None:
-        self._retention = Retention(bound_bytes)
-        self._links = self._sent = self._resent = self._forgotten = self._invalid = 0
+    def __init__(self, session: int, bound_bytes: int, reading: str = "record", store: Store | None = None) -> None:
+        self._retention = Retention(bound_bytes, store)
+        self._reading = reading
+        self._links = self._sent = self._resent = self._lost = self._forgotten = self._invalid = 0
         self._incarnation = 0
+        # Until it says hello, a receiver is taken for one that knows of no losses.
+        self._knows_losses = False
         self._displaced: list[int] = []
         self._start(session)
 
@@ -87,6 +122,8 @@ class Outgoing:
         self._offered = self._received = self._stored = 0
         self._link = self._until = self._highest = 0
         self._first = self._cursor = 1
+        # Numbers above `stored` that were released.
+        self._beyond = Runs()
         self._linked = False
         self._replies: list[Message] = []
         self._headers: dict[str, tuple[int, Scan]] = {}
@@ -95,6 +132,11 @@ class Outgoing:
     def linked(self) -> bool:
         """Whether messages may be sent now."""
         return self._linked
+
+    @property
+    def credit(self) -> int:
+        """How many messages more would go on the wire at once."""
+        return self._until - self._offered if self._linked else 0
 
     @property
     def incarnation(self) -> int:
@@ -117,10 +159,19 @@ class Outgoing:
 
     def has_room(self, batch: FrameBatch) -> bool:
         """Tell whether retention can take this batch; if not, the source must wait."""
-        return self._retention.has_room(weight_bytes(Batch(0, batch)))
+        return self.takes(weight_bytes(Batch(0, batch)))
 
-    def offer(self, content: Scan | FrameBatch | ScanEnd) -> int:
-        """Number a header, batch or end, and retain it until stored; return its number."""
+    def takes(self, size_bytes: int) -> bool:
+        """Tell whether retention can take so many bytes."""
+        return self._retention.has_room(size_bytes)
+
+    def close(self) -> None:
+        """Close the store's files; what it holds stays on the disk."""
+        if self._retention.store is not None:
+            self._retention.store.close()
+
+    def offer(self, content: Content) -> int:
+        """Number a header, batch, loss or end, and retain it until stored; return its number."""
         self._offered += 1
         match content:
             case Scan():
@@ -128,6 +179,9 @@ class Outgoing:
                 self._headers[content.scan_id] = (self._offered, content)
             case FrameBatch():
                 message = Batch(self._offered, content)
+            case Loss():
+                message = Lost(self._offered, content)
+                self._lost += content.count
             case ScanEnd():
                 message = End(self._offered, content)
         self._retention.keep(message)
@@ -142,14 +196,17 @@ class Outgoing:
                 self._acknowledge(message.seq, message.credit)
             case Stored() if message.session == self._session:
                 self._release(message.seq)
+                self._release_beyond(message.beyond)
 
     def _hello(self, hello: Hello) -> None:
         known = hello.incarnation == self._incarnation
         if self.displaced(hello.incarnation) or (known and hello.link < self._link):
             return
         resumes = hello.session == self._session
+        self._knows_losses = bool(hello.reading)
         if resumes:
             self._release(hello.stored)
+            self._release_beyond(hello.beyond)
         if not known or hello.link > self._link or not self._linked:
             self._relink(hello, min(hello.received, self._highest) if resumes else 0)
         elif resumes:
@@ -167,8 +224,12 @@ class Outgoing:
         self._until = self._received + min(hello.credit, MOST_CREDIT)
 
     def _welcome(self, received: int) -> Welcome:
-        missed = tuple(scan for seq, scan in self._headers.values() if received < seq < self._first)
-        return Welcome(self._session, self._link, self._first, self._cursor - 1, missed)
+        missed = tuple(
+            scan
+            for seq, scan in self._headers.values()
+            if received < seq and (seq < self._first or seq not in self._retention)
+        )
+        return Welcome(self._session, self._link, self._first, self._cursor - 1, missed, self._reading)
 
     def _acknowledge(self, received: int, credit: int) -> None:
         if received >= self._cursor:
@@ -183,9 +244,24 @@ class Outgoing:
             return
         self._stored = max(self._stored, stored)
         self._received = max(self._received, stored)
+        self._beyond.drop_up_to(self._stored)
         for message in self._retention.release(stored):
-            if isinstance(message, End):
-                self._headers.pop(message.end.scan_id, None)
+            self._settle(message)
+
+    def _release_beyond(self, runs: Iterable[Run]) -> None:
+        for first, last in runs:
+            if last > self._highest:
+                self._invalid += 1
+                return
+            # Only what is new: a receiver tells all of it each time.
+            for start, end in self._beyond.outside(max(first, self._stored + 1), last):
+                for seq in range(start, end + 1):
+                    self._settle(self._retention.release_one(seq))
+                self._beyond.add(start, end)
+
+    def _settle(self, released: Numbered | None) -> None:
+        if isinstance(released, End):
+            self._headers.pop(released.end.scan_id, None)
 
     def due(self) -> list[Message]:
         """Return what must go on the wire now, in order; each call returns it once."""
@@ -194,7 +270,11 @@ class Outgoing:
             return messages
         self._cursor = max(self._cursor, self._stored + 1)
         while self._cursor <= min(self._until, self._offered):
-            messages.append(self._stamped(self._retention.message(self._cursor)))
+            try:
+                messages.append(self._stamped(self._message(self._cursor)))
+            except StorageFailed:
+                # The disk does not give it now; what follows waits, for order is kept.
+                break
             if self._cursor > self._highest:
                 self._highest = self._cursor
                 self._sent += 1
@@ -203,12 +283,26 @@ class Outgoing:
             self._cursor += 1
         return messages
 
+    @property
+    def stalled(self) -> bool:
+        """Whether something could go on the wire now that the disk did not give."""
+        return self._linked and self._cursor <= min(self._until, self._offered)
+
+    def _message(self, seq: int) -> Numbered:
+        # A number that was stored and released, which another incarnation meets: nothing stands for it.
+        return self._retention.message(seq) if seq in self._retention else _nothing(seq)
+
     def _stamped(self, message: Numbered) -> Message:
         match message:
             case Begin(seq=seq, scan=scan):
                 return Begin(seq, scan, self._session, self._link)
             case Batch(seq=seq, batch=batch):
                 return Batch(seq, batch, self._session, self._link)
+            case Lost(seq=seq, loss=loss) if self._knows_losses:
+                return Lost(seq, loss, self._session, self._link)
+            case Lost(seq=seq, loss=loss):
+                _, scan = self._headers.get(loss.scan_id, (0, None))
+                return Batch(seq, _nothing(seq, scan).batch, self._session, self._link)
             case End(seq=seq, end=end):
                 return End(seq, end, self._session, self._link)
 
@@ -225,17 +319,27 @@ class Outgoing:
             Random number of the new numbering, other than the one before.
         """
         linked, self._forgotten = self._linked, self._forgotten + len(self._retention)
-        self._retention = Retention(self._retention.bound_bytes)
+        self._retention.clear()
         self._start(session)
         self._replies = [Knock()] if linked else []
 
     def statistics(self) -> Outflow:
         """Return the counters."""
+        held = self._retention
         return Outflow(
-            linked=self._linked, offered=self._offered, received=self._received, stored=self._stored,
-            sent=self._sent, resent=self._resent, links=self._links, retained=len(self._retention),
-            retained_bytes=self._retention.held_bytes, forgotten=self._forgotten, invalid=self._invalid,
+            reading=self._reading, linked=self._linked, offered=self._offered, received=self._received,
+            stored=self._stored, sent=self._sent, resent=self._resent, links=self._links,
+            retained=len(held), retained_bytes=held.held_bytes,
+            spilled=held.spilled, spilled_bytes=held.spilled_bytes, fault=held.fault, lost=self._lost + held.damaged,
+            forgotten=self._forgotten, invalid=self._invalid,
         )  # fmt: skip
+
+
+def _nothing(seq: int, scan: Scan | None = None) -> Batch:
+    """Return a batch without frames, of this scan or of none."""
+    shape, dtype = ((0,), "<u2") if scan is None else ((0, *scan.frame_shape), scan.dtype)
+    scan_id = "" if scan is None else scan.scan_id
+    return Batch(seq, FrameBatch(scan_id, np.zeros(0, np.int64), np.zeros((0, 2)), np.zeros(shape, dtype)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +366,8 @@ class Inflow:
         Messages that an earlier incarnation of this receiver had already stored.
     overrun
         Messages dropped because they came without credit.
+    damaged
+        Messages that failed their checksum, each followed by a resend.
     """
 
     session: int
@@ -276,6 +382,7 @@ class Inflow:
     gaps: int
     skipped: int
     overrun: int
+    damaged: int
 
 
 class Incoming:
@@ -289,13 +396,18 @@ class Incoming:
         Random number, not 0, of this object.
     credit
         Messages it will hold that nobody has taken.
+    reading, only
+        Its class, and the one scan or measurement that it wants; see `wire.Hello`.
     """
 
-    def __init__(self, receiver: str, incarnation: int, credit: int) -> None:
+    def __init__(
+        self, receiver: str, incarnation: int, credit: int, reading: str = "record", only: str = ""
+    ) -> None:  # fmt: skip
         self._name, self._incarnation = receiver, incarnation
+        self._reading, self._only = reading, only
         self._credit = min(credit, MOST_CREDIT)
         self._session = self._sessions = self._delivered = 0
-        self._duplicates = self._stale = self._gaps = self._skipped = self._overrun = 0
+        self._duplicates = self._stale = self._gaps = self._skipped = self._overrun = self._damaged = 0
         self._link = 1
         self._welcomed = self._asks = False
         self._refused: Refused | None = None
@@ -309,6 +421,7 @@ class Incoming:
         self._held = 0
         # Delivered and not stored, in order; a dict because any of them may be stored first.
         self._unstored: dict[int, None] = {}
+        self._beyond, self._told_beyond = Runs(), ()
 
     @property
     def session(self) -> int:
@@ -348,9 +461,16 @@ class Incoming:
                 self._welcome(message)
             case Refused():
                 self._refused = message
-            case Begin() | Batch() | End():
+            case Begin() | Batch() | Lost() | End():
                 return self._numbered(message)
         return None
+
+    def damaged(self) -> None:
+        """Note that a message came and failed its checksum; it is asked for again."""
+        self._damaged += 1
+        # While a new link is being asked for, what is damaged on the old one comes again anyway.
+        if self._welcomed:
+            self._relink()
 
     def _relink(self) -> None:
         self._link += 1
@@ -359,6 +479,13 @@ class Incoming:
     def _welcome(self, welcome: Welcome) -> None:
         if welcome.link != self._link:
             self._stale += 1
+            return
+        if self._reading != "record" and welcome.reading != self._reading:
+            self._refused = Refused(
+                f"the sender is older than this beamloop and knows no {self._reading!r} receivers; install the same "
+                "version on both sides",
+                "ProtocolMismatch",
+            )
             return
         if welcome.session != self._session:
             self._sessions += 1
@@ -399,17 +526,20 @@ class Incoming:
         return self._urgent
 
     def store(self, session: int, numbers: Iterable[int]) -> bool:
-        """Note that messages are stored; tell whether `due` should be sent at once.
-
-        What is acknowledged is the run of numbers without gaps, so one message that is
-        never stored holds back all that follow it.
-        """
+        """Note that messages are stored; tell whether `due` should be sent at once."""
         if session != self._session:
             return False
         for number in numbers:
-            self._unstored.pop(number, None)
+            if number in self._unstored:
+                del self._unstored[number]
+                self._beyond.add(number, number)
         self._stored = next(iter(self._unstored), self._received + 1) - 1
-        return self._stored > self._told_stored
+        self._beyond.drop_up_to(self._stored)
+        return self._stores_more
+
+    @property
+    def _stores_more(self) -> bool:
+        return self._stored > self._told_stored or self._beyond.pairs(MOST_BEYOND) != self._told_beyond
 
     def ask(self) -> None:
         """Say hello again: nothing was heard for a while."""
@@ -420,16 +550,20 @@ class Incoming:
         if self._refused:
             return []
         if self._asks:
-            self._asks, self._told_stored = False, self._stored
+            self._asks = False
+            self._tell_stored()
             return [self._told(self._hello())]
         messages: list[Message] = []
         if self._urgent or (flush and self.owes):
             credit = self._credit - self._held
             messages.append(self._told(Received(self._received, credit, self._session)))
-        if self._stored > self._told_stored:
-            self._told_stored = self._stored
-            messages.append(Stored(self._stored, self._session))
+        if self._stores_more:
+            self._tell_stored()
+            messages.append(Stored(self._stored, self._session, self._told_beyond))
         return messages
+
+    def _tell_stored(self) -> None:
+        self._told_stored, self._told_beyond = self._stored, self._beyond.pairs(MOST_BEYOND)
 
     def _told(self, message: Message) -> Message:
         self._told_received, self._told_until = self._received, self._until
@@ -439,6 +573,7 @@ class Incoming:
         return Hello(
             receiver=self._name, incarnation=self._incarnation, link=self._link, session=self._session,
             received=self._received, stored=self._stored, credit=self._credit - self._held,
+            reading=self._reading, only=self._only, beyond=self._beyond.pairs(MOST_BEYOND),
         )  # fmt: skip
 
     def statistics(self) -> Inflow:
@@ -447,4 +582,5 @@ class Incoming:
             session=self._session, sessions=self._sessions, links=self._link, received=self._received,
             stored=self._stored, held=self._held, delivered=self._delivered, duplicates=self._duplicates,
             stale=self._stale, gaps=self._gaps, skipped=self._skipped, overrun=self._overrun,
+            damaged=self._damaged,
         )  # fmt: skip

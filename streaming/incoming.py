@@ -1,7 +1,9 @@
 """A scan as its receiver sees it: header, frames as they arrive, and an account of what is there.
 
 A scan is complete only when the counts agree: the sender says `complete`, names as many
-frames as the header announced, and each of them was taken here once.
+frames as the header announced, and each of them was taken here once. Frames that will not
+come are counted as they are told, so that at the end of every scan, whoever reads it,
+frames taken and frames lost make up all that were given.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from numpy.typing import NDArray
 from ..core.errors import ScanIncomplete
 from ..core.frame import FrameBatch, Scan, ScanEnd
 from ..core.signal import Signal
-from .wire import Batch, End
+from .runs import Runs, runs_of, told
+from .wire import Batch, End, Lost
 
-MOST_RANGES = 20
+Item = Batch | Lost | End
+"""What comes of a scan after its header."""
 
 
 @dataclass(eq=False, slots=True)
@@ -33,7 +37,7 @@ class Arrivals:
     begin
         Number of the scan's header while nobody asked for the scan; then None.
     queue
-        Batches and end, arrived and not taken.
+        Batches, losses and end, arrived and not taken.
     unstored
         Numbers taken and not acknowledged as stored.
     over
@@ -45,7 +49,7 @@ class Arrivals:
     scan_id: str
     session: int
     begin: int | None
-    queue: deque[Batch | End] = field(default_factory=deque)
+    queue: deque[Item] = field(default_factory=deque)
     unstored: list[int] = field(default_factory=list)
     over: bool = False
     broken: str = ""
@@ -64,7 +68,7 @@ class Arrivals:
 class Inlet(Protocol):
     """What an incoming scan needs of its receiver."""
 
-    def next_message(self, arrivals: Arrivals, timeout_s: float) -> Batch | End:
+    def next_message(self, arrivals: Arrivals, timeout_s: float) -> Item:
         """Take the next message of the scan, waiting for it."""
         ...
 
@@ -86,6 +90,10 @@ class IncomingScan:
         Which frames were taken, by flat scan index, shape (n_frames,).
     taken
         Frames taken, those that came twice counted twice.
+    lost
+        Frames of which was said that they will not come.
+    lost_frames
+        Which they are, by flat scan index, as far as that was said; a viewer is told the number only.
     """
 
     def __init__(self, header: Scan, arrivals: Arrivals, inlet: Inlet) -> None:
@@ -93,7 +101,8 @@ class IncomingScan:
         self.arrivals = arrivals
         self.end: ScanEnd | None = None
         self.valid: NDArray[np.bool_] = np.zeros(header.n_frames, dtype=np.bool_)
-        self.taken = 0
+        self.taken = self.lost = 0
+        self.lost_frames = Runs()
         self._inlet = inlet
 
     def batches(self, timeout_s: float) -> Iterator[FrameBatch]:
@@ -114,14 +123,31 @@ class IncomingScan:
             If frames are not what the header announced.
         """
         while self.end is None:
-            message = self._inlet.next_message(self.arrivals, timeout_s)
-            if isinstance(message, End):
-                self.end = message.end
-                return
-            message.batch.check(self.header)
-            self.valid[message.batch.indices] = True
-            self.taken += len(message.batch.indices)
-            yield message.batch
+            batch = self.take(timeout_s)
+            if batch is not None:
+                yield batch
+
+    def take(self, timeout_s: float) -> FrameBatch | None:
+        """Take the next message, and return its frames; None if it told of a loss, or the end.
+
+        Raises
+        ------
+        InstrumentUnreachable, ChannelClosed, FrameShapeWrong
+            As `batches`.
+        """
+        match self._inlet.next_message(self.arrivals, timeout_s):
+            case Batch(batch=batch):
+                batch.check(self.header)
+                self.valid[batch.indices] = True
+                self.taken += len(batch.indices)
+                return batch
+            case Lost(loss=loss):
+                self.lost += loss.count
+                for first, last in loss.runs:
+                    self.lost_frames.add(first, last)
+            case End(end=end):
+                self.end = end
+        return None
 
     @property
     def complete(self) -> bool:
@@ -147,15 +173,18 @@ class IncomingScan:
         frames = (
             f"lacks {len(missing)} of {n} frames: {ranges(missing)}" if len(missing) else f"took {self.taken} of {n}"
         )
+        if self.lost:
+            frames += f" ({self.lost} of them lost before they were sent)"
         if self.end is None:
             return f"{frames}; its end has not come"
         return f"{frames}; its end says {self.end.status}, {self.end.n_frames} frames {self.end.reason}".rstrip()
 
 
-def collect(incoming: IncomingScan, timeout_s: float, allow_incomplete: bool = False) -> Signal:
+def collect(incoming: IncomingScan, timeout_s: float, allow_incomplete: bool = False, keeps: bool = False) -> Signal:
     """Return a whole scan as one array, shape (*scan_shape, *frame_shape), with calibrated axes.
 
-    The scan is not acknowledged: call `incoming.stored()` once the array is where it must be.
+    Unless `keeps`, the scan is not acknowledged: call `incoming.stored()` once the array is where it must be. Until
+    then all of it waits at the sender, whose source pauses at its bound.
 
     Parameters
     ----------
@@ -165,6 +194,8 @@ def collect(incoming: IncomingScan, timeout_s: float, allow_incomplete: bool = F
         Longest wait for the next message.
     allow_incomplete
         Return what came, with zeros where `valid` is False, instead of raising.
+    keeps
+        Acknowledge frames as they come, because the array is all that is wanted of them.
 
     Raises
     ------
@@ -177,6 +208,8 @@ def collect(incoming: IncomingScan, timeout_s: float, allow_incomplete: bool = F
     data = np.zeros((scan.n_frames, *scan.frame_shape), dtype=scan.dtype)
     for batch in incoming.batches(timeout_s):
         data[batch.indices] = batch.frames
+        if keeps:
+            incoming.stored()
     if not (incoming.complete or allow_incomplete):
         raise ScanIncomplete(
             f"scan {scan.scan_id!r} {incoming.lack()}; ask for it with allow_incomplete to get the rest"
@@ -188,12 +221,9 @@ def collect(incoming: IncomingScan, timeout_s: float, allow_incomplete: bool = F
 
 
 def ranges(indices: NDArray[np.integer]) -> str:
-    """Write ascending indices as ranges, at most `MOST_RANGES` of them.
+    """Write indices as ranges for a person.
 
     >>> ranges(np.array([3, 4, 5, 9]))
     '3-5, 9'
     """
-    runs = np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1) if len(indices) else []
-    shown = [f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs[:MOST_RANGES]]
-    more = [f"and {len(runs) - MOST_RANGES} more ranges"] if len(runs) > MOST_RANGES else []
-    return ", ".join(shown + more)
+    return told(runs_of(indices))

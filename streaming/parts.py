@@ -40,7 +40,22 @@ def take(socket: zmq.Socket[bytes], copied: int = COPIED_PARTS) -> list[Buffer]:
     zmq.Again
         If there is none.
     """
-    parts: list[Buffer] = [socket.recv(zmq.NOBLOCK)]
+    return _rest(socket, [socket.recv(zmq.NOBLOCK)], copied)
+
+
+def take_routed(socket: zmq.Socket[bytes]) -> tuple[zmq.Frame, list[Buffer]]:
+    """Return whence the next message came, with what its connection showed, and its parts.
+
+    Raises
+    ------
+    zmq.Again
+        If there is none.
+    """
+    route = socket.recv(zmq.NOBLOCK, copy=False)
+    return route, _rest(socket, [], COPIED_PARTS)
+
+
+def _rest(socket: zmq.Socket[bytes], parts: list[Buffer], copied: int) -> list[Buffer]:
     while socket.getsockopt(zmq.RCVMORE):
         if len(parts) < copied:
             parts.append(socket.recv(zmq.NOBLOCK))

@@ -22,15 +22,17 @@ from dataclasses import dataclass
 import zmq
 
 from ..core.closing import Closing
-from ..core.errors import ChannelClosed, InstrumentUnreachable, WireInvalid, error_named
+from ..core.errors import ChannelClosed, InstrumentUnreachable, KeyRefused, WireDamaged, WireInvalid, error_named
 from ..core.frame import Scan
+from .admittance import Admittance, CurveKey
 from .channel import Incoming, Inflow
 from .doorbell import Doorbell
-from .incoming import Arrivals, IncomingScan
+from .incoming import Arrivals, IncomingScan, Item
 from .incoming import collect as collect
 from .keep_alive import keep_alive
+from .loss import Loss
 from .parts import put, take
-from .wire import Batch, Begin, End, Message, Numbered, Welcome, decode, encode
+from .wire import Batch, Begin, End, Lost, Message, Numbered, Refused, Welcome, decode, encode
 
 HEARTBEAT_S = 0.5
 OWED_S = 0.01
@@ -55,12 +57,16 @@ class ReceiverStatistics:
         Messages ignored because they were not of this protocol.
     unclaimed
         Messages dropped because their scan was discarded or never announced.
+    lost_scans, lost_frames
+        Scans of which nothing at all came, and the frames that they had.
     """
 
     channel: Inflow
     scans: tuple[str, ...]
     invalid: int
     unclaimed: int
+    lost_scans: int
+    lost_frames: int
 
 
 class Receiver(Closing):
@@ -75,6 +81,13 @@ class Receiver(Closing):
         same name takes the place of the first, for good.
     credit
         Messages held here that nobody has taken, of 0.5-2 MiB each.
+    key
+        Shown to a sender that wants one; the name must then be `KEY/...`.
+    reading
+        Its class: `record`, the one recorder of the scans addressed to it; `read` and `live` as `Reader`
+        and `Viewer`.
+    only
+        Id of the one scan, or measurement, to be read or viewed; empty for all.
 
     Raises
     ------
@@ -82,23 +95,28 @@ class Receiver(Closing):
         If the endpoint is malformed.
     """
 
-    def __init__(self, endpoint: str, name: str, credit: int = 32) -> None:
+    def __init__(
+        self, endpoint: str, name: str, credit: int = 32, reading: str = "record", only: str = "",
+        key: CurveKey | None = None,
+    ) -> None:  # fmt: skip
         if credit < 1:
             raise ValueError(f"credit of {credit} messages was asked for; at least 1 is needed to receive anything")
         self._endpoint, self._name = endpoint, name
-        self._incoming = Incoming(name, secrets.randbits(62) + 1, credit)
+        self._incoming = Incoming(name, secrets.randbits(62) + 1, credit, reading, only)
         self._scans: dict[str, IncomingScan] = {}
         self._discarded: set[str] = set()
         self._invalid = self._unclaimed = 0
+        self._lost_whole = Loss("", 0)
         self._heard_at: float | None = None
         self._asked_at = float("-inf")
         self._closing = self._ended = False
+        self._doubt = ""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._dealer = _connected(self._context, endpoint)
+        self._dealer, self._admittance = _connected(self._context, endpoint, key)
         self._bell = Doorbell(self._context)
         self._poller = zmq.Poller()
-        self._poller.register(self._bell.inner, zmq.POLLIN)
-        self._poller.register(self._dealer, zmq.POLLIN)
+        for polled in (self._bell.inner, self._dealer, self._admittance.events):
+            self._poller.register(polled, zmq.POLLIN)
         # Whoever uses the dealer or polls holds `_watch`, and takes `_news` inside it. With `_news` held,
         # `_watch` may only be tried.
         self._watch = threading.Lock()
@@ -126,6 +144,41 @@ class Receiver(Closing):
             self._claim(scan.arrivals)
             return scan
 
+    def next_scan(self, timeout_s: float) -> IncomingScan:
+        """Wait until a scan is announced that nobody asked for yet; return the one announced first.
+
+        Raises
+        ------
+        InstrumentUnreachable, ChannelClosed, ProtocolMismatch
+            As `scan`.
+        """
+        with self._news:
+            scan = self._first(lambda arrivals: arrivals.begin is not None, "no scan was announced", timeout_s)
+            self._claim(scan.arrivals)
+            return scan
+
+    def any_scan(self, timeout_s: float) -> IncomingScan:
+        """Wait until anything came of whichever scan, and return that; of several, the one begun first.
+
+        Raises
+        ------
+        InstrumentUnreachable, ChannelClosed, ProtocolMismatch
+            As `scan`.
+        """
+        with self._news:
+            scan = self._first(lambda arrivals: arrivals.waiting > 0, "nothing came", timeout_s)
+            self._claim(scan.arrivals)
+            return scan
+
+    def _first(self, claim: Callable[[Arrivals], bool], what: str, timeout_s: float) -> IncomingScan:
+        def found() -> IncomingScan | None:
+            return next((scan for scan in self._scans.values() if claim(scan.arrivals)), None)
+
+        self._until(lambda: found() is not None, what, timeout_s)
+        scan = found()
+        assert scan is not None
+        return scan
+
     def discard(self, scan_id: str) -> None:
         """Drop a scan, now and whatever of it still comes; the sender is told that it is settled."""
         with self._news:
@@ -138,7 +191,10 @@ class Receiver(Closing):
     def statistics(self) -> ReceiverStatistics:
         """Return the counters."""
         with self._news:
-            return ReceiverStatistics(self._incoming.statistics(), tuple(self._scans), self._invalid, self._unclaimed)
+            lost = self._lost_whole
+            return ReceiverStatistics(
+                self._incoming.statistics(), tuple(self._scans), self._invalid, self._unclaimed, lost.scans, lost.count
+            )
 
     def close(self) -> None:
         """Send the last acknowledgements and stop, within `LINGER_S`; may be repeated."""
@@ -153,7 +209,7 @@ class Receiver(Closing):
             self._bell.close()
         self._context.term()
 
-    def next_message(self, arrivals: Arrivals, timeout_s: float) -> Batch | End:
+    def next_message(self, arrivals: Arrivals, timeout_s: float) -> Item:
         """Take the next message of a scan, for `IncomingScan.batches`.
 
         Raises
@@ -181,7 +237,7 @@ class Receiver(Closing):
         if urgent:
             self._speak()
 
-    def _take(self, arrivals: Arrivals) -> tuple[Batch | End, bool]:
+    def _take(self, arrivals: Arrivals) -> tuple[Item, bool]:
         """Return the next message, and whether the sender should hear at once that it was taken."""
         message = arrivals.queue.popleft()
         arrivals.over = isinstance(message, End)
@@ -189,7 +245,8 @@ class Receiver(Closing):
 
     def _claim(self, arrivals: Arrivals) -> None:
         if arrivals.begin is not None:
-            self._return_credit(arrivals, arrivals.begin)
+            if self._return_credit(arrivals, arrivals.begin):
+                self._ring()
             arrivals.begin = None
 
     def _return_credit(self, arrivals: Arrivals, seq: int) -> bool:
@@ -255,15 +312,21 @@ class Receiver(Closing):
         """Hear the sender until `enough`, waiting once at most, and say what is due; hold `_watch`."""
         if self._dealer.closed:
             return
-        ready: dict[object, int] = {self._dealer: zmq.POLLIN}
-        if not self._hear_all(enough):
-            patience_s = min(wait_s, OWED_S if self._incoming.owes else HEARTBEAT_S)
-            ready = dict(self._poller.poll(max(1, int(patience_s * 1000))))
-            if self._bell.inner in ready:
-                with self._news:
-                    self._bell.answer()
-            if self._dealer in ready:
-                self._hear_all(enough)
+        if self._hear_all(enough):
+            self._put_due(flush=False)
+            return
+        patience_s = min(wait_s, OWED_S if self._incoming.owes else HEARTBEAT_S)
+        ready = dict(self._poller.poll(max(1, int(patience_s * 1000))))
+        if self._bell.inner in ready:
+            with self._news:
+                self._bell.answer()
+        if self._dealer in ready:
+            self._hear_all(enough)
+        if self._admittance.events in ready:
+            self._heed()
+            if len(ready) == 1:
+                # A hello now would be sent twice: the sender knocks on a new connection.
+                return
         self._put_due(flush=not ready)
 
     def _raise_if_over(self) -> None:
@@ -275,6 +338,8 @@ class Receiver(Closing):
 
     def _silence(self, what: str, timeout_s: float) -> str:
         within = f"{what} within {timeout_s:g} s"
+        if self._heard_at is None and self._doubt:
+            return f"{within}: {self._endpoint} was connected to, but {self._doubt}"
         if self._heard_at is None:
             return (
                 f"{within}: no answer at all from {self._endpoint}; check the address, that the instrument server "
@@ -301,6 +366,7 @@ class Receiver(Closing):
                 self._put_due(flush=True)
         finally:
             with self._watch, self._news:
+                self._admittance.close()
                 self._dealer.close(linger=int(LINGER_S * 1000))
                 self._ended = True
                 self._news.notify_all()
@@ -311,6 +377,14 @@ class Receiver(Closing):
             self._visits_seen = self._visits
             self._leaving.wait(OWED_S)
 
+    def _heed(self) -> None:
+        refusal = self._admittance.refusal()
+        self._doubt = refusal or self._admittance.doubt()
+        if refusal:
+            with self._news:
+                self._incoming.hear(Refused(refusal, KeyRefused.__name__))
+                self._news.notify_all()
+
     def _hear_all(self, enough: Callable[[], bool]) -> bool:
         """Hear what came, until `enough`; tell whether anything came."""
         for heard in range(TURN):
@@ -320,6 +394,10 @@ class Receiver(Closing):
                 return heard > 0
             try:
                 message = decode(parts)
+            except WireDamaged:
+                with self._news:
+                    self._incoming.damaged()
+                continue
             except WireInvalid:
                 self._invalid += 1
                 continue
@@ -366,21 +444,36 @@ class Receiver(Closing):
 
     def _deliver(self, message: Numbered) -> None:
         scan_id = _scan_id(message)
-        if scan_id in self._discarded:
+        if not scan_id:
+            self._note(message)
+        elif scan_id in self._discarded:
             self._drop(message)
         elif isinstance(message, Begin):
             self._announce(message.scan, message.seq)
-        elif scan_id in self._scans and not self._scans[scan_id].arrivals.whole:
+        elif isinstance(message, Batch | Lost | End) and self._expects(scan_id):
             self._scans[scan_id].arrivals.queue.append(message)
         else:
             self._drop(message)
 
+    def _expects(self, scan_id: str) -> bool:
+        return scan_id in self._scans and not self._scans[scan_id].arrivals.whole
+
+    def _note(self, message: Numbered) -> None:
+        """Take in what belongs to no scan: whole scans that are lost, or a number that stands for nothing."""
+        if isinstance(message, Lost):
+            scans, count = self._lost_whole.scans + message.loss.scans, self._lost_whole.count + message.loss.count
+            self._lost_whole = Loss("", count, (), scans)
+        self._settle_one(message)
+
     def _drop(self, message: Numbered) -> None:
         self._unclaimed += 1
-        self._incoming.take(self._incoming.session)
-        self._incoming.store(self._incoming.session, [message.seq])
+        self._settle_one(message)
         if isinstance(message, End):
             self._discarded.discard(message.end.scan_id)
+
+    def _settle_one(self, message: Numbered) -> None:
+        self._incoming.take(self._incoming.session)
+        self._incoming.store(self._incoming.session, [message.seq])
 
     def _put_due(self, flush: bool) -> None:
         now = time.monotonic()
@@ -403,11 +496,15 @@ def _scan_id(message: Numbered) -> str:
             return scan.scan_id
         case Batch(batch=batch):
             return batch.scan_id
+        case Lost(loss=loss):
+            return loss.scan_id
         case End(end=end):
             return end.scan_id
 
 
-def _connected(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.Socket[bytes]:
+def _connected(
+    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, key: CurveKey | None
+) -> tuple[zmq.Socket[bytes], Admittance]:
     dealer = context.socket(zmq.DEALER)
     # Nothing may queue for a connection that does not exist: it would be stale when sent.
     dealer.setsockopt(zmq.IMMEDIATE, 1)
@@ -415,10 +512,12 @@ def _connected(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.So
     dealer.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
     dealer.setsockopt(zmq.MAXMSGSIZE, MOST_MESSAGE_BYTES)
     keep_alive(dealer)
+    admittance = Admittance(context, dealer, key)
     try:
         dealer.connect(endpoint)
     except zmq.ZMQError as error:
+        admittance.close()
         dealer.close(linger=0)
         context.term()
         raise ChannelClosed(f"cannot connect to {endpoint!r}: {error}; it must be like tcp://host:7441") from None
-    return dealer
+    return dealer, admittance

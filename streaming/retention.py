@@ -1,10 +1,11 @@
-"""What a sender keeps until its receiver has stored it.
+"""What a sender keeps until its receiver has stored it: in memory, then on disk.
 
 The bound is in bytes of memory: at most `bound_bytes` are held for one receiver, and
-beside them what may not wait (the begin and end of a scan, or one batch that alone is
-larger than the bound). Every message is charged `OVERHEAD_BYTES` for its own objects, so
-that very small batches cannot outgrow the bound unseen. At the bound the source is
-paused; nothing is ever dropped to make room.
+beside them what may not wait (the begin and end of a scan, a loss, or one batch that alone
+is larger than the bound). Every message is charged `OVERHEAD_BYTES` for its own objects, so
+that very small batches cannot outgrow the bound unseen. What finds no room in memory goes
+to a `Store` with a bound of its own; numbers keep their order whichever holds them. At both
+bounds the source is paused; nothing is ever dropped to make room.
 
 A batch that is a slice of a larger array keeps all of that array alive; give the channel
 arrays of their own where that matters.
@@ -12,56 +13,188 @@ arrays of their own where that matters.
 
 from __future__ import annotations
 
-from .wire import Batch, Numbered, buffer_bytes
+from typing import Protocol
+
+from .loss import Loss
+from .wire import Batch, Lost, Numbered, buffer_bytes
 
 OVERHEAD_BYTES = 1024
+RUN_BYTES = 128
+"""What naming one run of lost frames takes, as Python keeps two numbers."""
 
 
 def weight_bytes(message: Numbered) -> int:
     """Return what a message is charged against the bound."""
-    return OVERHEAD_BYTES + (buffer_bytes(message.batch) if isinstance(message, Batch) else 0)
+    match message:
+        case Batch(batch=batch):
+            return OVERHEAD_BYTES + buffer_bytes(batch)
+        case Lost(loss=loss):
+            return OVERHEAD_BYTES + RUN_BYTES * len(loss.runs)
+        case _:
+            return OVERHEAD_BYTES
+
+
+class Store(Protocol):
+    """Where batches go that memory has no room for: `Spill`, or what a simulation injects."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes taken."""
+        ...
+
+    @property
+    def fault(self) -> str:
+        """Why it takes nothing now, as after a full disk; empty if it does."""
+        ...
+
+    def __len__(self) -> int:
+        """Return how many batches it holds."""
+        ...
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Tell whether a batch of this size would be taken now."""
+        ...
+
+    def put(self, message: Batch) -> bool:
+        """Keep a batch under its number; False, with nothing kept, if the disk refuses."""
+        ...
+
+    def get(self, seq: int) -> Batch | Loss:
+        """Return a batch that it holds; what is lost, if it is not what was put in.
+
+        Raises
+        ------
+        StorageFailed
+            If the disk does not give it now, but may later.
+        """
+        ...
+
+    def drop(self, seq: int) -> None:
+        """Let go of a batch."""
+        ...
+
+    def clear(self) -> None:
+        """Let go of all."""
+        ...
+
+    def close(self) -> None:
+        """Take and give nothing more; what is held stays where it is."""
+        ...
 
 
 class Retention:
-    """Numbered messages in order, without gaps, until they are released from the front.
+    """Numbered messages in order until they are released.
 
     Not thread-safe; the channel that owns it is guarded by its sender.
 
     Parameters
     ----------
     bound_bytes
-        Bytes that may be held before `has_room` says no.
+        Bytes of memory that may be held before batches go to the store.
+    store
+        Takes what memory has no room for; None: nothing does.
+
+    Attributes
+    ----------
+    held_bytes
+        Bytes of memory held.
+    damaged
+        Frames that the store did not give back as they were.
     """
 
-    def __init__(self, bound_bytes: int) -> None:
+    def __init__(self, bound_bytes: int, store: Store | None = None) -> None:
         self.bound_bytes = bound_bytes
-        self.held_bytes = 0
-        self._messages: dict[int, Numbered] = {}
+        self.held_bytes = self.damaged = 0
+        self.store = store
+        # None: the store holds it.
+        self._messages: dict[int, Numbered | None] = {}
 
     def __len__(self) -> int:
         return len(self._messages)
 
+    def __contains__(self, seq: int) -> bool:
+        return seq in self._messages
+
+    @property
+    def spilled(self) -> int:
+        """Messages that the store holds."""
+        return 0 if self.store is None else len(self.store)
+
+    @property
+    def spilled_bytes(self) -> int:
+        """Bytes that the store holds."""
+        return 0 if self.store is None else self.store.held_bytes
+
+    @property
+    def fault(self) -> str:
+        """Why the store takes nothing now; empty if it does, or there is none."""
+        return "" if self.store is None else self.store.fault
+
     def has_room(self, size_bytes: int) -> bool:
         """Tell whether so many more bytes fit; an empty retention takes any message."""
-        return not self._messages or self.held_bytes + size_bytes <= self.bound_bytes
+        return self._fits(size_bytes) or (self.store is not None and self.store.has_room(size_bytes))
 
     def keep(self, message: Numbered) -> None:
         """Hold a message, whose number follows that of the one before."""
+        weight = weight_bytes(message)
+        # A store that refuses although it had room has just failed: memory holds this one beyond its bound.
+        if isinstance(message, Batch) and not self._fits(weight) and self._spills(message, weight):
+            self._messages[message.seq] = None
+            return
         self._messages[message.seq] = message
-        self.held_bytes += weight_bytes(message)
+        self.held_bytes += weight
 
     def message(self, seq: int) -> Numbered:
-        """Return the message of this number, which must be held."""
-        return self._messages[seq]
+        """Return the message of this number, which must be held.
+
+        Raises
+        ------
+        StorageFailed
+            If the store does not give it now.
+        """
+        held = self._messages[seq]
+        if held is not None:
+            return held
+        assert self.store is not None
+        found = self.store.get(seq)
+        if isinstance(found, Batch):
+            return found
+        # Damaged on the disk: from now on it is a loss that is told, and in memory.
+        self.store.drop(seq)
+        self.damaged += found.count
+        lost = self._messages[seq] = Lost(seq, found)
+        self.held_bytes += weight_bytes(lost)
+        return lost
 
     def release(self, seq: int) -> list[Numbered]:
-        """Let go of every message up to and with `seq`; return them."""
-        released = []
+        """Let go of every message up to and with `seq`; return those that were in memory."""
+        numbers = []
         for number in self._messages:
             if number > seq:
                 break
-            released.append(self._messages[number])
-        for message in released:
-            del self._messages[message.seq]
+            numbers.append(number)
+        return [message for number in numbers if (message := self.release_one(number)) is not None]
+
+    def release_one(self, seq: int) -> Numbered | None:
+        """Let go of one message, if it is held; return it if it was in memory."""
+        if seq not in self._messages:
+            return None
+        message = self._messages.pop(seq)
+        if message is not None:
             self.held_bytes -= weight_bytes(message)
-        return released
+        elif self.store is not None:
+            self.store.drop(seq)
+        return message
+
+    def clear(self) -> None:
+        """Let go of all."""
+        self._messages.clear()
+        self.held_bytes = 0
+        if self.store is not None:
+            self.store.clear()
+
+    def _fits(self, size_bytes: int) -> bool:
+        return not self._messages or self.held_bytes + size_bytes <= self.bound_bytes
+
+    def _spills(self, message: Batch, weight: int) -> bool:
+        return self.store is not None and self.store.has_room(weight) and self.store.put(message)

@@ -8,6 +8,8 @@ without being copied. dtype and byte order travel as they are. Rules of version 
 - Scan headers and ends are values of `core` and exact: a field more or less raises the version.
 - A changed meaning, a removed key, a new kind that must be understood, or other buffers
   raise the version; a sender refuses a receiver of another version and says so.
+- A kind that came later (`lost`) goes only to receivers whose hello has a key that came with
+  it (`m`); others get an empty batch of the same number.
 - `v`, `k` and `n` of `hello` and all of `refused` keep their form in every version, so
   that two versions can tell each other why they part.
 
@@ -16,13 +18,14 @@ sequence number mean the same everywhere):
 
 | kind | from | further keys | raw buffers |
 |---|---|---|---|
-| hello | receiver | n name, i incarnation, l, s, q received, p stored, w credit | |
-| welcome | sender | s, l, f first, q sent, h headers of open scans | |
+| hello | receiver | n name, i incarnation, l, s, q received, p stored, w credit, r beyond p, m class, o only | |
+| welcome | sender | s, l, f first, q sent, h headers of open scans, m class | |
 | begin | sender | s, l, q, h scan header | |
 | batch | sender | s, l, q, i scan id, n frames, d dtype, f frame shape | indices <i8, positions <f8, frames |
 | end | sender | s, l, q, e how the scan ended | |
+| lost | sender | s, l, q, i scan id, n frames, r runs of their indices, z whole scans | |
 | received | receiver | s, q, w credit | |
-| stored | receiver | s, q | |
+| stored | receiver | s, q, r runs stored beyond q | |
 | refused | sender | e error class, t text | |
 
 One message has no header: the empty one, which ZeroMQ itself sends on a new connection
@@ -45,10 +48,15 @@ from pydantic import ValidationError
 from ..core.errors import WireInvalid
 from ..core.frame import FrameBatch, Scan, ScanEnd
 from ..core.plan import MOST_PIXELS
+from .loss import MOST_RUNS, Loss
+from .runs import Run
 
 VERSION = 1
 MOST_HEADER_BYTES = 16 * 2**20
 MOST_DIMENSIONS = 8
+
+READINGS = ("record", "read", "live")
+"""Classes of receivers; see `seats`."""
 
 _NUMERIC = re.compile(r"[<>|][biufc][0-9]{1,2}")
 _LARGEST = 2**63 - 1
@@ -81,6 +89,12 @@ class Hello:
         Highest numbers in the receiver's memory and in its store, without gaps.
     credit
         How many messages beyond `received` it will take.
+    reading
+        Its class, one of `READINGS`; empty from a receiver older than the classes, which records.
+    only
+        Id of the one scan, or measurement, that a reader or viewer wants; empty for all.
+    beyond
+        Runs of numbers above `stored` that are stored too.
     """
 
     receiver: str
@@ -91,6 +105,9 @@ class Hello:
     received: int = 0
     stored: int = 0
     credit: int = 0
+    reading: str = ""
+    only: str = ""
+    beyond: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +124,8 @@ class Welcome:
         Number of the last message sent on this link so far; `first` - 1 if none.
     scans
         Headers of scans under way whose begin was stored by an earlier incarnation.
+    reading
+        The class that the sender serves it as; empty from a sender older than the classes.
     """
 
     session: int
@@ -114,6 +133,7 @@ class Welcome:
     first: int
     sent: int
     scans: tuple[Scan, ...] = ()
+    reading: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +167,16 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """Some frames of a scan will not come."""
+
+    seq: int
+    loss: Loss
+    session: int = 0
+    link: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """Everything up to `seq` is in the receiver's memory; `credit` more may come."""
 
@@ -157,10 +187,11 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Everything up to `seq` is stored; the sender may let go of it."""
+    """Everything up to `seq`, and in the runs `beyond` it, is stored; the sender may let go of it."""
 
     seq: int
     session: int = 0
+    beyond: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +202,8 @@ class Refused:
     error: str = "ChannelClosed"
 
 
-Numbered = Begin | Batch | End
-Message = Knock | Hello | Welcome | Begin | Batch | End | Received | Stored | Refused
+Numbered = Begin | Batch | Lost | End
+Message = Knock | Hello | Welcome | Begin | Batch | Lost | End | Received | Stored | Refused
 
 
 def encode(message: Message) -> list[Buffer]:
@@ -189,18 +220,23 @@ def encode(message: Message) -> list[Buffer]:
         case Hello(receiver=name, protocol=protocol, incarnation=incarnation, link=link, session=session):
             keys = {"n": name, "i": incarnation, "l": link, "s": session}
             state = {"q": message.received, "p": message.stored, "w": message.credit}
-            return _header("hello", keys | state, protocol)
+            asked = _given(m=message.reading, o=message.only, r=message.beyond)
+            return _header("hello", keys | state | asked, protocol)
         case Welcome(session=session, link=link, first=first, sent=sent, scans=scans):
             headers = [scan.model_dump() for scan in scans]
-            return _header("welcome", {"s": session, "l": link, "f": first, "q": sent, "h": headers})
+            keys = {"s": session, "l": link, "f": first, "q": sent, "h": headers}
+            return _header("welcome", keys | _given(m=message.reading))
         case Begin(seq=seq, scan=scan, session=session, link=link):
             return _header("begin", {"s": session, "l": link, "q": seq, "h": scan.model_dump()})
         case End(seq=seq, end=end, session=session, link=link):
             return _header("end", {"s": session, "l": link, "q": seq, "e": end.model_dump()})
+        case Lost(seq=seq, loss=loss, session=session, link=link):
+            lost = {"i": loss.scan_id, "n": loss.count, "r": loss.runs, "z": loss.scans}
+            return _header("lost", {"s": session, "l": link, "q": seq} | lost)
         case Received(seq=seq, credit=credit, session=session):
             return _header("received", {"s": session, "q": seq, "w": credit})
-        case Stored(seq=seq, session=session):
-            return _header("stored", {"s": session, "q": seq})
+        case Stored(seq=seq, session=session, beyond=beyond):
+            return _header("stored", {"s": session, "q": seq} | _given(r=beyond))
         case Refused(reason=reason, error=error):
             return _header("refused", {"e": error, "t": reason})
 
@@ -236,6 +272,11 @@ def decode(parts: Sequence[Buffer]) -> Message:
 def buffer_bytes(batch: FrameBatch) -> int:
     """Return how many bytes of raw buffers a batch has on the wire."""
     return batch.indices.nbytes + batch.positions.nbytes + batch.frames.nbytes
+
+
+def _given(**keys: object) -> dict[str, object]:
+    """Return the keys that say something; those that came later are left out when empty."""
+    return {key: value for key, value in keys.items() if value}
 
 
 def _header(kind: str, keys: Mapping[str, object], version: int = VERSION) -> list[Buffer]:
@@ -285,8 +326,8 @@ def _count(header: Mapping[str, object], key: str, most: int = _LARGEST) -> int:
     return value
 
 
-def _text(header: Mapping[str, object], key: str) -> str:
-    value = header.get(key)
+def _text(header: Mapping[str, object], key: str, default: str | None = None) -> str:
+    value = header.get(key, default)
     if not isinstance(value, str):
         raise WireInvalid(f"header key {key!r} is {value!r:.60}; it must be text")
     return value
@@ -298,6 +339,21 @@ def _number(header: Mapping[str, object], key: str) -> int:
     if number == 0:
         raise WireInvalid(f"header key {key!r} is 0; messages are numbered from 1")
     return number
+
+
+def _runs(header: Mapping[str, object]) -> tuple[Run, ...]:
+    """Return runs of numbers, which ascend and do not touch; none if the key is missing."""
+    value = header.get("r", [])
+    if not isinstance(value, list) or len(value) > MOST_RUNS:
+        raise WireInvalid(f"header key 'r' is {value!r:.60}; it must be a list of at most {MOST_RUNS} runs")
+    before = -2
+    for run in value:
+        if not isinstance(run, list) or len(run) != 2 or any(type(number) is not int for number in run):
+            raise WireInvalid(f"run {run!r:.60} must be two whole numbers, first and last")
+        if not before + 1 < run[0] <= run[1] <= _LARGEST:
+            raise WireInvalid(f"run {run!r:.60} does not ascend, or touches the run before it")
+        before = run[1]
+    return tuple((first, last) for first, last in value)
 
 
 def _scan(data: object) -> Scan:
@@ -325,8 +381,11 @@ def _hello(header: Mapping[str, object], parts: Sequence[Buffer]) -> Hello:
     protocol = _count(header, "v")
     if protocol != VERSION:
         return Hello(_text(header, "n"), protocol)
-    keys = ("i", "l", "s", "q", "p", "w")
-    return Hello(_text(header, "n"), protocol, *(_count(header, key) for key in keys))
+    return Hello(
+        _text(header, "n"), protocol, _count(header, "i"), _count(header, "l"), _count(header, "s"),
+        _count(header, "q"), _count(header, "p"), _count(header, "w"), _text(header, "m", ""), _text(header, "o", ""),
+        _runs(header),
+    )  # fmt: skip
 
 
 def _welcome(header: Mapping[str, object], parts: Sequence[Buffer]) -> Welcome:
@@ -334,8 +393,9 @@ def _welcome(header: Mapping[str, object], parts: Sequence[Buffer]) -> Welcome:
     if not isinstance(scans, list):
         raise WireInvalid(f"header key 'h' is {scans!r:.60}; it must be a list of scan headers")
     return Welcome(
-        _number(header, "s"), _count(header, "l"), _number(header, "f"), _count(header, "q"), tuple(map(_scan, scans))
-    )
+        _number(header, "s"), _count(header, "l"), _number(header, "f"), _count(header, "q"),
+        tuple(map(_scan, scans)), _text(header, "m", ""),
+    )  # fmt: skip
 
 
 def _begin(header: Mapping[str, object], parts: Sequence[Buffer]) -> Begin:
@@ -386,12 +446,21 @@ def _end(header: Mapping[str, object], parts: Sequence[Buffer]) -> End:
     return End(_number(header, "q"), end, _count(header, "s"), _count(header, "l"))
 
 
+def _lost(header: Mapping[str, object], parts: Sequence[Buffer]) -> Lost:
+    count, runs = _count(header, "n"), _runs(header)
+    named = sum(last - first + 1 for first, last in runs)
+    if runs and named != count:
+        raise WireInvalid(f"{count} lost frames are told, {named} of them are named; all or none must be")
+    loss = Loss(_text(header, "i"), count, runs, _count(header, "z"))
+    return Lost(_number(header, "q"), loss, _count(header, "s"), _count(header, "l"))
+
+
 def _received(header: Mapping[str, object], parts: Sequence[Buffer]) -> Received:
     return Received(_count(header, "q"), _count(header, "w"), _count(header, "s"))
 
 
 def _stored(header: Mapping[str, object], parts: Sequence[Buffer]) -> Stored:
-    return Stored(_count(header, "q"), _count(header, "s"))
+    return Stored(_count(header, "q"), _count(header, "s"), _runs(header))
 
 
 def _refused(header: Mapping[str, object], parts: Sequence[Buffer]) -> Refused:
@@ -404,6 +473,7 @@ _DECODERS: dict[str, Callable[[Mapping[str, object], Sequence[Buffer]], Message]
     "begin": _begin,
     "batch": _batch,
     "end": _end,
+    "lost": _lost,
     "received": _received,
     "stored": _stored,
     "refused": _refused,

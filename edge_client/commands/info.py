@@ -20,13 +20,16 @@ _SOURCES = {
 
 def info(
     host: Annotated[str, typer.Argument(help="HOST or HOST:PORT of the instrument.")] = "localhost:7440",
+    key: Annotated[
+        str | None, typer.Option(help="The key file to show, where the instrument wants one; else BEAMLOOP_KEY.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
 ) -> None:
     """Say what an instrument is: simulator or real, parameters with limits, detectors, state, lease.
 
     Example: beamloop info localhost:7440
     """
-    with connect(host) as instrument:
+    with connect(host, key=key) as instrument:
         state = instrument.state()
         description = instrument.description
         if as_json:
@@ -45,6 +48,11 @@ def _identity(instrument: RemoteInstrument) -> Iterator[str]:
     if told.doc:
         yield told.doc
     yield f"at {instrument.address}, beamloop {description.version}, protocol {description.protocol}"
+    yield (
+        f"you are {description.key} ({description.role}), by your key"
+        if description.key
+        else "no keys: in plain, on this computer only"
+    )
     field = told.field
     corner = f"corner at {field.y_m:.4g}, {field.x_m:.4g} m"
     yield f"field of view: {field.height_m:.4g} m x {field.width_m:.4g} m (y, x), {corner}"
@@ -82,6 +90,8 @@ def _detector(detector: DetectorInfo, overview: str | None) -> tuple[str, ...]:
 def _doing(state: InstrumentState) -> Iterator[str]:
     so_far = f"{state.dose_electrons:.4g} electrons so far, clock {state.clock_s:.3f} s"
     yield f"state: {state.activity}, beam {state.beam}, {so_far}"
+    if state.frames_wait:
+        yield f"paused until frames are stored by {state.frames_wait}"
     lease = state.lease
     if lease is None:
         yield "lease: nobody holds it"

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ..connection.shown_key import key_from_anywhere
 from ..detached import Announcing, detached
 from ..instrument_at import from_anywhere, instrument_at
 from ..progress import progress
@@ -23,6 +24,9 @@ def resume(
         str | None, typer.Option(help="Where its instrument is now; where it was begun if not given.")
     ] = None,
     parent: Annotated[Path, typer.Option("--runs", help="Folder in which runs are looked for by name.")] = Path("runs"),
+    key: Annotated[
+        str | None, typer.Option(help="The key file to show, where the instrument wants one; else BEAMLOOP_KEY.")
+    ] = None,
     arm: Annotated[bool, typer.Option("--arm", help="Arm an instrument that a person has stopped.")] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Let the run go on without this terminal; see `beamloop attach`.")
@@ -43,10 +47,11 @@ def resume(
     where = from_anywhere(instrument or cut_off.last_instrument)
     if detach:
         words = ["resume", str(cut_off.folder.path), "--instrument", where]
+        words += [] if key is None else ["--key", str(key_from_anywhere(key))]
         tell_detached(detached([*words, *(["--arm"] if arm else [])]), as_json)
         return
     with told_how_to_go_on(str(cut_off.folder.path)), ExitStack() as stack:
-        connected = stack.enter_context(instrument_at(where, cut_off.client))
+        connected = stack.enter_context(instrument_at(where, cut_off.client, key))
         console = Console(stderr=as_json, quiet=as_json)
         onlooker = stack.enter_context(progress(cut_off.experiment, console, past=cut_off.measurements))
         finished = resume_run(cut_off, connected, where, arm, Announcing(onlooker) if announce else onlooker)

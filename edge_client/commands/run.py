@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from ...core.control import PORT
+from ..connection.shown_key import key_from_anywhere
 from ..detached import Announcing, detached
 from ..experiment import read_experiment
 from ..instrument_at import from_anywhere, instrument_at
@@ -31,6 +32,9 @@ def run(
     ),
     seed: Annotated[int | None, typer.Option(help="Another seed than the file's.")] = None,
     points: Annotated[int | None, typer.Option(help="Another number of measurements than the file's.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="The key file to show, where the instrument wants one; else BEAMLOOP_KEY.")
+    ] = None,
     arm: Annotated[bool, typer.Option("--arm", help="Arm an instrument that a person has stopped.")] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Let the run go on without this terminal; see `beamloop attach`.")
@@ -56,11 +60,12 @@ def run(
         words = ["run", str(experiment), "--instrument", where, "--output", str(output)]
         words += [word for name, value in (("seed", seed), ("points", points)) if value is not None
                   for word in (f"--{name}", str(value))]  # fmt: skip
+        words += [] if key is None else ["--key", str(key_from_anywhere(key))]
         tell_detached(detached([*words, *(["--arm"] if arm else [])]), as_json)
         return
     request = RunRequest(asked, text, where, output, arm)
     with told_how_to_go_on(f"latest --runs {output}"), ExitStack() as stack:
-        connected = stack.enter_context(instrument_at(where))
+        connected = stack.enter_context(instrument_at(where, key=key))
         onlooker = stack.enter_context(progress(asked, Console(stderr=as_json, quiet=as_json)))
         finished = run_experiment(request, connected, Announcing(onlooker) if announce else onlooker)
     tell(finished, as_json)

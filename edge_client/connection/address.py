@@ -17,6 +17,8 @@ class Address(NamedTuple):
 
     host: str
     port: int
+    via: str = ""
+    """What the person named, where that is not this host and port: an address at a relay."""
 
     @property
     def frames(self) -> str:
@@ -29,14 +31,14 @@ class Address(NamedTuple):
         return f"tcp://{self.host}:{self.port + GUARD_OFFSET}"
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return self.via or f"{self.host}:{self.port}"
 
 
 def address_from(text: str) -> Address:
     """Return the address that `HOST` or `HOST:PORT` names.
 
     >>> address_from("stem-3")
-    Address(host='stem-3', port=7440)
+    Address(host='stem-3', port=7440, via='')
 
     Raises
     ------

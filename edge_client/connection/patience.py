@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable
 
 from ...core import InstrumentState, InstrumentUnreachable
-from ...streaming.incoming import Arrivals
+from ...streaming.incoming import Arrivals, Item
 from ...streaming.receiver import Receiver
-from ...streaming.wire import Batch, End
 
 LOOK_S = 2.0
 """Silence after which the instrument's state is asked."""
@@ -35,7 +34,7 @@ class Patience:
     def __init__(self, receiver: Receiver, state: Callable[[], InstrumentState]) -> None:
         self._receiver, self._state = receiver, state
 
-    def next_message(self, arrivals: Arrivals, timeout_s: float) -> Batch | End:
+    def next_message(self, arrivals: Arrivals, timeout_s: float) -> Item:
         """Take the next message; `timeout_s` bounds the wait even while the instrument is acquiring.
 
         Raises

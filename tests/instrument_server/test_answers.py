@@ -115,7 +115,7 @@ def test_a_newer_file_says_what_to_install(file: Path, answers: Answers) -> None
     rows = sqlite3.connect(file)
     rows.execute("PRAGMA user_version = 9")
     rows.close()
-    with pytest.raises(RecordingUnreadable, match="format 9, this beamloop reads up to 2; install"):
+    with pytest.raises(RecordingUnreadable, match="format 9, this beamloop reads up to 3; install"):
         Answers(file)
 
 

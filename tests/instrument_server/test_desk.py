@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +17,10 @@ from beamloop.core import (
     DriverFailed,
     DriverSilent,
     InstrumentInfo,
+    Limit,
     LimitRefused,
     NotRecorded,
     Parameter,
-    Range,
     Region,
     Reply,
     Request,
@@ -30,6 +31,7 @@ from beamloop.core.limits import Limits
 from beamloop.instrument_server.answers import Answers
 from beamloop.instrument_server.audit import Audit
 from beamloop.instrument_server.desk import Desk
+from beamloop.instrument_server.interlock import Interlock
 from beamloop.instrument_server.lease import Lease
 
 INFO = InstrumentInfo(
@@ -72,7 +74,7 @@ class FakeGuard:
 
     def say(self, act: str, **facts: object) -> dict[str, Any] | None:
         self.said.append(act)
-        self.leases += [facts["lease_s"]] if act == "begin" else []
+        self.leases += [facts["lease_s"]] if "lease_s" in facts else []
         self.begun += act == "begin"
         return None if self.reply is None else {"scan": self.begun, **self.reply}
 
@@ -86,10 +88,10 @@ class Bench:
         self.answers, self.audit = Answers(folder / "answers.sqlite"), Audit(self.audit_file)
         self.desk = self.made(INFO)
 
-    def made(self, info: InstrumentInfo) -> Desk:
+    def made(self, info: InstrumentInfo, **more: Any) -> Desk:
         return Desk(
-            "0.1", info, Limits(info), self.driver, self.guard, Lease(5.0), self.answers, self.audit, self.blank,
-            lambda: self.now_s,
+            "0.1", info, Interlock(Limits(info)), self.driver, self.guard, Lease(5.0), self.answers, self.audit,
+            self.blank, lambda: self.now_s, **more,
         )  # fmt: skip
 
     def blank(self) -> None:
@@ -133,6 +135,17 @@ def test_a_refusal_is_stored_too(bench: Bench) -> None:
     refused = bench.ask("acquire", request_id="same", plan=POINT)
     bench.ask("lease")
     assert bench.ask("acquire", request_id="same", plan=POINT) == refused
+
+
+def test_the_beam_is_kept_open_no_longer_than_the_lease(bench: Bench) -> None:
+    bench.ask("lease")
+    bench.now_s = 4.25
+    bench.ask("acquire", plan=POINT)
+    bench.now_s = 4.875
+    bench.desk.beat()
+    bench.ask("renew")
+    bench.desk.beat()
+    assert bench.guard.leases == [0.75, 0.125, 1.0]
 
 
 def test_the_beam_opens_for_the_scan_and_closes_at_its_end(bench: Bench) -> None:
@@ -288,9 +301,12 @@ def test_every_command_and_refusal_is_a_line_in_the_audit(bench: Bench) -> None:
     bench.ask("acquire", plan=POINT)
     bench.ask("lease", purpose="test")
     bench.ask("acquire", plan=POINT)
-    events = [line for line in bench.audit_file.read_text().splitlines() if '"verb"' in line]
-    assert len(events) == 3
-    assert "LeaseHeld" not in events[1]
+    lines = [json.loads(line) for line in bench.audit_file.read_text().splitlines()]
+    said = [(line["event"], line["verb"], line.get("error", "")) for line in lines if "verb" in line]
+    assert said == [
+        ("asked", "acquire", ""), ("refused", "acquire", "LeaseHeld"), ("asked", "lease", ""), ("done", "lease", ""),
+        ("asked", "acquire", ""), ("done", "acquire", ""),
+    ]  # fmt: skip
 
 
 @contextmanager
@@ -340,7 +356,7 @@ def test_a_command_on_which_the_server_died_is_known_as_begun(tmp_path: Path) ->
 def test_a_full_disk_refuses_a_command_before_it_is_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.ask("lease")
 
-    def full(request_id: str) -> None:
+    def full(request_id: str, asked: object) -> None:
         raise StorageFailed("the disk is full")
 
     with monkeypatch.context() as patch:
@@ -351,9 +367,29 @@ def test_a_full_disk_refuses_a_command_before_it_is_begun(bench: Bench, monkeypa
     assert bench.ask("acquire", request_id="same", plan=POINT).status == "done"
 
 
+def test_a_full_disk_under_the_audit_refuses_commands_blanks_and_leaves_questions_open(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.ask("lease")
+    bench.ask("acquire", plan=POINT)
+
+    def full(event: str, /, **facts: object) -> None:
+        raise StorageFailed("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.audit, "note", full)
+        assert bench.ask("arm").error == "StorageFailed"
+        assert bench.guard.said == ["begin", "halt", "halt"]
+        assert bench.ask("renew").status == "done"
+        assert bench.ask("state").status == "done"
+        bench.end_scan("a")
+    assert [verb for verb, _ in bench.driver.asked] == ["acquire"]
+    assert bench.ask("acquire", plan=POINT).status == "done"
+
+
 def test_a_configuration_may_only_narrow_a_limit() -> None:
-    narrow = Limits(INFO, {"defocus_m": Range(low=0.0, high=1e-7)})
+    narrow = Limits(INFO, {"defocus_m": Limit(low=0.0, high=1e-7)})
     assert narrow.of("defocus_m").high == pytest.approx(1e-7)
-    with pytest.raises(SettingsInvalid, match="may only narrow"):
-        Limits(INFO, {"defocus_m": Range(low=-1.0, high=1.0)})
+    with pytest.raises(SettingsInvalid, match="may only narrow a limit"):
+        Limits(INFO, {"defocus_m": Limit(low=-1.0, high=1.0)})
     assert issubclass(LimitRefused, BeamloopError)

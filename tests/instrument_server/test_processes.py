@@ -37,13 +37,13 @@ class Served:
         return next(int(c) for c in children if module in Path(f"/proc/{c}/cmdline").read_text())
 
     def beam_is_open(self) -> bool:
-        return (self.folder / "beam").read_bytes() != b"\x00"
+        return (self.folder / "beam").read_bytes()[:1] != b"\x00"
 
 
 @contextmanager
-def served(folder: Path, settings: str = "") -> Iterator[Served]:
+def served(folder: Path, settings: str = "", before: str = "") -> Iterator[Served]:
     config = folder / "bench.toml"
-    config.write_text(f'folder = "state"\n[instrument]\nplugin = "bench"\n{settings}')
+    config.write_text(f'folder = "state"\n{before}[instrument]\nplugin = "bench"\n{settings}')
     command = [sys.executable, "-m", "beamloop", "serve", str(config), "--port", "0", "--json"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

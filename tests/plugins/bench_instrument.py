@@ -1,7 +1,8 @@
 """An instrument that misbehaves on request, installed as anybody's plugin would be.
 
 Its camera gives numbered test patterns. Parameters make the next acquisition slow, raise,
-or hold the interpreter lock inside C code as a vendor's library can.
+or hold the interpreter lock inside C code as a vendor's library can. Its stage goes evenly,
+takes `move_s` for any move, and stands still when its line is halted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from beamloop.core import (
     FrameBatch,
     InstrumentInfo,
     LimitRefused,
+    MotionHalted,
     Parameter,
     Region,
     Scan,
@@ -40,7 +42,7 @@ class Bench:
         if "refuse" in settings:
             raise LimitRefused(f"the bench was told to refuse: {settings['refuse']}")
         self._blanker = blanker
-        self._values = {"hold_lock_s": 0.0, "frame_s": 0.0, "raise_at": -1.0}
+        self._values = {"hold_lock_s": 0.0, "frame_s": 0.0, "raise_at": -1.0, "stage_m": 0.0, "move_s": 0.0}
         self._started_s = time.monotonic()
         self._electrons = 0.0
         self._pattern = np.arange(SIZE * SIZE, dtype=np.uint32).reshape(SIZE, SIZE).astype(np.uint16)
@@ -52,12 +54,22 @@ class Bench:
             parameters=tuple(
                 Parameter(name=n, units="", value=v, low=-1.0, high=60.0) for n, v in self._values.items()
             ),
-            detectors=(DetectorInfo(name="camera", frame_axes=pixels),),
+            detectors=(DetectorInfo(name="camera", frame_axes=pixels),), stopping_time_s=0.5,
         )  # fmt: skip
 
     def write(self, values: Mapping[str, float]) -> float:
-        self._values.update(values)
-        return 0.0
+        self._values.update({name: value for name, value in values.items() if name != "stage_m"})
+        return self._moved(values["stage_m"]) if "stage_m" in values else 0.0
+
+    def _moved(self, target_m: float) -> float:
+        start_m, began_s, length_s = self._values["stage_m"], time.monotonic(), self._values["move_s"]
+        while (passed_s := time.monotonic() - began_s) < length_s:
+            self._values["stage_m"] = start_m + (target_m - start_m) * passed_s / length_s
+            if self._blanker.is_halted():
+                raise MotionHalted(f"the bench's stage was halted at {self._values['stage_m']:.6g} m")
+            time.sleep(0.002)
+        self._values["stage_m"] = target_m
+        return length_s
 
     def begin(self, plan: Acquisition, scan_id: str, measurement_id: str, receiver: str) -> Scan:
         info = self.describe()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from beamloop.core import Blanker
 from beamloop.simulators import SharedLine
 
 
@@ -42,19 +43,65 @@ def test_another_process_sees_and_blanks_the_line(tmp_path: Path) -> None:
     assert line.is_open() is False
 
 
+def test_a_halt_and_a_move_are_seen_at_the_other_end(tmp_path: Path) -> None:
+    guard, driver = SharedLine(tmp_path), SharedLine(tmp_path)
+    assert (driver.is_halted(), guard.is_moving()) == (False, False)
+    driver.moves(True)
+    guard.halt()
+    assert (driver.is_halted(), guard.is_moving()) == (True, True)
+    driver.moves(False)
+    guard.free()
+    assert (driver.is_halted(), guard.is_moving()) == (False, False)
+
+
+def test_beam_and_motion_leave_each_other_alone(tmp_path: Path) -> None:
+    line = SharedLine(tmp_path)
+    line.open()
+    line.halt()
+    line.moves(True)
+    assert line.is_open() is True
+    line.close()
+    assert (line.is_halted(), line.is_moving()) == (True, True)
+
+
+def test_a_line_of_an_earlier_version_gains_its_motion_at_rest(tmp_path: Path) -> None:
+    (tmp_path / "beam").write_bytes(b"\x01")
+    line = SharedLine(tmp_path)
+    assert (line.is_open(), line.is_halted(), line.is_moving()) == (True, False, False)
+
+
+def test_a_line_that_can_only_blank_halts_nothing_and_says_so() -> None:
+    class Relay(Blanker):
+        def open(self) -> None: ...
+
+        def close(self) -> None: ...
+
+        def is_open(self) -> bool | None: ...
+
+    line = Relay()
+    line.halt()
+    line.moves(True)
+    assert (line.is_halted(), line.is_moving()) == (False, None)
+    assert isinstance(line, Blanker)
+
+
 def test_state_that_is_neither_is_unknown(tmp_path: Path) -> None:
     line = SharedLine(tmp_path)
-    (tmp_path / "beam").write_bytes(b"\x07")
+    (tmp_path / "beam").write_bytes(b"\x07\x07\x07")
     assert line.is_open() is None
+    assert line.is_moving() is None
+    assert line.is_halted()
 
 
 def test_released_line_closes_without_a_word_and_knows_nothing(tmp_path: Path) -> None:
     line = SharedLine(tmp_path)
     line.open()
     line.release()
-    line.close()
-    assert line.is_open() is None
+    for word in (line.close, line.halt, line.free):
+        word()
+    assert (line.is_open(), line.is_moving(), line.is_halted()) == (None, None, True)
     assert SharedLine(tmp_path).is_open() is True
+    assert not SharedLine(tmp_path).is_halted()
 
 
 def test_missing_folder_is_an_error(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import scipy.constants as si
 from beamloop.core import (
     Acquisition,
     BeamBlanked,
+    Blanker,
     GridScan,
     LimitRefused,
+    MotionHalted,
     PlanInvalid,
     PointScan,
     Region,
@@ -22,7 +24,8 @@ from beamloop.core import (
 )
 from beamloop.simulators import SharedLine
 from beamloop.simulators.microscope import LONGEST_BATCH_S, Microscope, simulated_microscope
-from beamloop.simulators.stage import Stage
+from beamloop.simulators.settings import MicroscopeSettings
+from beamloop.simulators.stage import SPEED_M_PER_S, Stage
 
 from .instrument_contract import acquired, batches_of
 
@@ -189,7 +192,7 @@ def test_beam_blanked_between_batches_ends_the_scan(line: SharedLine) -> None:
 def test_beam_blanked_during_a_long_dwell_ends_it_and_charges_what_was_exposed(line: SharedLine) -> None:
     looks = iter(range(1_000_000))
 
-    class Fading:
+    class Fading(Blanker):
         def open(self) -> None: ...
 
         def close(self) -> None: ...
@@ -239,6 +242,47 @@ def test_refused_write_sets_nothing(line: SharedLine) -> None:
         instrument.write({"defocus_m": float("nan")})
     assert instrument.describe().parameter("defocus_m").value == 0.0
     assert instrument.now_s() == 0.0
+
+
+class HaltedAfter(Blanker):
+    """A line that is halted after so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.left = looks
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def is_open(self) -> bool:
+        return True
+
+    def is_halted(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def test_a_halted_move_ends_where_it_is_and_says_where() -> None:
+    # So slow a pace that no computer is so busy that the stage arrives.
+    instrument = Microscope(MicroscopeSettings(pace=1000.0), HaltedAfter(looks=10))
+    with pytest.raises(MotionHalted, match=r"halted after .* stands at stage_y_m = 0, stage_x_m = ") as told:
+        instrument.write({"stage_x_m": 1e-7, "defocus_m": 5e-9})
+    values = {parameter.name: parameter.value for parameter in instrument.describe().parameters}
+    assert 0 < instrument.now_s() < 0.1
+    assert values["stage_x_m"] == pytest.approx(SPEED_M_PER_S * instrument.now_s(), rel=1e-9)
+    assert f"{values['stage_x_m']:.6g}" in str(told.value)
+    assert values["defocus_m"] == 5e-9
+
+
+def test_a_halted_line_lets_no_move_begin(line: SharedLine) -> None:
+    instrument = microscope(line)
+    line.halt()
+    with pytest.raises(MotionHalted, match="halted after 0 s"):
+        instrument.write({"stage_x_m": 1e-7})
+    assert (instrument.describe().parameter("stage_x_m").value, instrument.now_s()) == (0.0, 0.0)
+    line.free()
+    instrument.write({"stage_x_m": 1e-7})
+    assert instrument.describe().parameter("stage_x_m").value == 1e-7
 
 
 def test_probe_wider_than_its_window_is_refused(line: SharedLine) -> None:

@@ -53,3 +53,12 @@ def test_move_takes_its_way_and_settling_and_none_takes_none() -> None:
     moved = stage()
     assert moved.seconds_to(np.array([30e-9, 40e-9])) == pytest.approx(50e-9 / SPEED_M_PER_S + SETTLE_S)
     assert moved.seconds_to(np.zeros(2)) == 0.0
+
+
+def test_a_move_cut_short_is_on_its_straight_way() -> None:
+    moved = stage()
+    moved.arrive(np.array([10e-9, 0.0]), at_s=0.0)
+    target = np.array([40e-9, 40e-9])
+    np.testing.assert_allclose(moved.reached(target, 25e-9 / SPEED_M_PER_S), [25e-9, 20e-9], rtol=1e-12)
+    np.testing.assert_array_equal(moved.reached(target, 0.0), [10e-9, 0.0])
+    np.testing.assert_array_equal(moved.reached(target, 50e-9 / SPEED_M_PER_S + SETTLE_S / 2), target)

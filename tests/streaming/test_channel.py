@@ -15,7 +15,21 @@ import pytest
 
 from beamloop.core import Axis, FrameBatch, Scan, ScanEnd
 from beamloop.streaming.channel import MOST_CREDIT, Incoming, Outgoing
-from beamloop.streaming.wire import Batch, Begin, End, Hello, Knock, Message, Received, Refused, Stored, Welcome
+from beamloop.streaming.loss import Loss
+from beamloop.streaming.wire import (
+    Batch,
+    Begin,
+    End,
+    Hello,
+    Knock,
+    Lost,
+    Message,
+    Numbered,
+    Received,
+    Refused,
+    Stored,
+    Welcome,
+)
 
 BOUND_BYTES = 40_000
 
@@ -36,9 +50,9 @@ def _end(scan_id: str) -> ScanEnd:
     return ScanEnd(scan_id=scan_id, status="complete", n_frames=8)
 
 
-def _flow(outgoing: Outgoing, incoming: Incoming) -> list[Begin | Batch | End]:
+def _flow(outgoing: Outgoing, incoming: Incoming) -> list[Numbered]:
     """Carry messages both ways over a perfect connection until both are silent."""
-    delivered: list[Begin | Batch | End] = []
+    delivered: list[Numbered] = []
     for _ in range(1000):
         up, down = incoming.due(flush=True), outgoing.due()
         for message in up:
@@ -77,7 +91,7 @@ class World:
         self.born += 1
         self.credit = self.rng.choice([1, 2, 7, 32])
         self.incoming = Incoming("edge", self.born, self.credit)
-        self.memory: list[Begin | Batch | End] = []
+        self.memory: list[Numbered] = []
         self.taken: list[int] = []
         self.last: int | None = None
         self.up: list[Message] = []
@@ -314,17 +328,103 @@ def test_credit_once_given_is_not_taken_back_by_an_older_word() -> None:
     assert len(outgoing.due()) == 8
 
 
-def test_stored_acknowledges_only_what_has_no_unstored_message_before_it() -> None:
+def test_a_message_that_is_never_stored_holds_back_no_other() -> None:
     outgoing, incoming = _linked()
-    for name in ("a", "b"):
-        outgoing.offer(_scan(name))
+    for index in range(2000):
+        outgoing.offer(_batch("a", index))
+    for message in iter(functools.partial(_taken, outgoing, incoming), []):
+        incoming.store(incoming.session, [got.seq for got in message if got.seq != 3])
+    _flow(outgoing, incoming)
+    assert (outgoing.statistics().stored, outgoing.statistics().retained) == (2, 1)
+    incoming.store(incoming.session, [3])
+    _flow(outgoing, incoming)
+    assert (outgoing.statistics().stored, outgoing.statistics().retained) == (2000, 0)
+    assert outgoing.statistics().invalid == 0
+
+
+def _taken(outgoing: Outgoing, incoming: Incoming) -> list[Numbered]:
+    got = _flow(outgoing, incoming)
+    incoming.take(incoming.session, len(got))
+    return got
+
+
+def test_what_was_stored_beyond_is_not_sent_again_and_its_numbers_are_kept() -> None:
+    outgoing, incoming = _linked()
+    for content in (_scan("a"), _batch("a"), _scan("b"), _batch("b"), _end("b"), _batch("a", 1)):
+        outgoing.offer(content)
+    _flow(outgoing, incoming)
+    incoming.store(incoming.session, [1, 3, 4, 5])
+    _flow(outgoing, incoming)
+    reborn = Incoming("edge", 12, 8)
+    reborn.ask()
+    got = _flow(outgoing, reborn)
+    assert [message.seq for message in got] == [2, 3, 4, 5, 6]
+    assert [len(message.batch.indices) for message in got if isinstance(message, Batch)] == [1, 0, 0, 0, 1]
+    assert outgoing.statistics().retained == 2
+
+
+def test_a_scan_whose_begin_alone_was_stored_beyond_is_announced_in_the_welcome() -> None:
+    outgoing, incoming = _linked()
+    for content in (_scan("a"), _scan("b"), _batch("b")):
+        outgoing.offer(content)
     _flow(outgoing, incoming)
     incoming.store(incoming.session, [2])
     _flow(outgoing, incoming)
-    assert outgoing.statistics().retained == 2
-    incoming.store(incoming.session, [1])
+    outgoing.hear(Hello("edge", incarnation=12, link=1, credit=9))
+    welcome = outgoing.due()[0]
+    assert isinstance(welcome, Welcome)
+    assert [scan.scan_id for scan in welcome.scans] == ["b"]
+    assert welcome.first == 1
+
+
+def test_a_lost_word_of_what_is_stored_beyond_is_made_good_by_the_next_hello() -> None:
+    outgoing, incoming = _linked()
+    for index in range(4):
+        outgoing.offer(_batch("a", index))
     _flow(outgoing, incoming)
-    assert outgoing.statistics().retained == 0
+    incoming.store(incoming.session, [2, 4])
+    assert [message for message in incoming.due() if isinstance(message, Stored)] == [
+        Stored(0, incoming.session, ((2, 2), (4, 4)))
+    ]
+    incoming.ask()
+    _flow(outgoing, incoming)
+    assert outgoing.statistics().retained == 2
+
+
+def test_a_damaged_message_is_asked_for_again_and_counted() -> None:
+    outgoing, incoming = _linked()
+    for index in range(3):
+        outgoing.offer(_batch("a", index))
+    first, _, third = outgoing.due()
+    assert incoming.hear(first) is not None
+    incoming.damaged()
+    incoming.damaged()
+    assert incoming.hear(third) is None
+    assert [message.seq for message in _flow(outgoing, incoming)] == [2, 3]
+    assert (incoming.statistics().damaged, incoming.statistics().links) == (2, 2)
+    assert outgoing.statistics().resent == 2
+
+
+def test_a_loss_comes_in_order_and_an_older_receiver_gets_its_number_without_frames() -> None:
+    for reading, kind in (("record", Lost), ("", Batch)):
+        outgoing = Outgoing(101, BOUND_BYTES)
+        outgoing.hear(Hello("edge", incarnation=1, link=1, credit=9, reading=reading))
+        for content in (_scan("a"), _batch("a"), Loss("a", 7, ((1, 7),)), _end("a")):
+            outgoing.offer(content)
+        third = [message for message in outgoing.due() if not isinstance(message, Welcome)][2]
+        assert isinstance(third, kind)
+        assert third.seq == 3
+        if isinstance(third, Batch):
+            assert (third.batch.scan_id, third.batch.frames.shape) == ("a", (0,))
+        assert outgoing.statistics().lost == 7
+
+
+def test_a_viewer_of_an_older_sender_is_told_to_install_the_same_version() -> None:
+    incoming = Incoming("v", 11, 2, reading="live")
+    incoming.hear(Welcome(5, 1, 1, 0))
+    assert incoming.refused is not None
+    assert incoming.refused.error == "ProtocolMismatch"
+    assert "older" in incoming.refused.reason
 
 
 def test_a_new_incarnation_gets_the_headers_of_scans_under_way() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from beamloop.core import Axis, FrameBatch, Scan, ScanEnd, WireInvalid
 from beamloop.streaming import wire
+from beamloop.streaming.loss import MOST_RUNS, Loss
 from beamloop.streaming.wire import decode, encode
 
 SCAN = Scan(
@@ -34,6 +35,7 @@ MESSAGES: dict[str, wire.Message] = {
     "begin": wire.Begin(1, SCAN, session=7, link=2),
     "batch": wire.Batch(2, BATCH, session=7, link=2),
     "end": wire.End(3, ScanEnd(scan_id="a3f9", status="stopped", n_frames=2, reason="by a person"), session=7, link=2),
+    "lost": wire.Lost(4, Loss("a3f9", 17, ((3, 3), (1041, 1056))), session=7, link=2),
     "received": wire.Received(3, credit=30, session=7),
     "stored": wire.Stored(3, session=7),
     "refused": wire.Refused("speaks 2", "ProtocolMismatch"),
@@ -78,6 +80,9 @@ GOLDEN = {
         "5f6672616d657302a6726561736f6eab6279206120706572736f6ea9656c656374726f6e73cb0000000000000000aa6475726174"
         "696f6e5f73cb0000000000000000aa70726f64756365645f73cb0000000000000000",
     ],
+    "lost": [
+        "89a17601a16ba46c6f7374a17307a16c02a17104a169a461336639a16e11a1729292030392cd0411cd0420a17a00",
+    ],
     "received": [
         "85a17601a16ba87265636569766564a17307a17103a1771e",
     ],
@@ -112,6 +117,19 @@ def test_golden_bytes_decode_to_the_message(kind: str) -> None:
             np.testing.assert_array_equal(got, sent)
     else:
         assert decoded == MESSAGES[kind]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        wire.Hello("v", incarnation=11, link=2, reading="live", only="a3f9", beyond=((5, 6), (9, 9))),
+        wire.Welcome(7, 2, 6, 5, (SCAN,), reading="read"),
+        wire.Stored(3, session=7, beyond=((5, 2**40),)),
+        wire.Lost(4, Loss("", 120, scans=3)),
+    ],
+)
+def test_keys_that_came_later_survive(message: wire.Message) -> None:
+    assert decode(encode(message)) == message
 
 
 @pytest.mark.parametrize("shape", [(), (7,), (3, 5), (0, 4)])
@@ -180,7 +198,7 @@ def test_a_key_of_a_later_version_1_is_ignored(kind: str) -> None:
     assert type(decode(_with(kind, c=12345))) is type(MESSAGES[kind])
 
 
-@pytest.mark.parametrize("kind", ["welcome", "begin", "batch", "end", "received", "stored"])
+@pytest.mark.parametrize("kind", ["welcome", "begin", "batch", "lost", "end", "received", "stored"])
 def test_another_version_is_refused_with_both_numbers(kind: str) -> None:
     with pytest.raises(WireInvalid, match=r"version 2.*version 1"):
         decode(_with(kind, v=2))
@@ -214,6 +232,13 @@ def test_hello_and_refused_of_another_version_are_understood() -> None:
         (_with("batch", n=3), "need 24 bytes; 16 came"),
         (_with("batch", f=[2**30] * 9), "frame shape"),
         (_with("batch", f=[-1]), "frame shape"),
+        (_with("lost", n=16), "16 lost frames are told, 17 of them are named"),
+        (_with("lost", r=[[3, 2]]), "does not ascend"),
+        (_with("lost", r=[[3, 4], [5, 6]]), "touches the run before it"),
+        (_with("lost", r=[[3]]), "must be two whole numbers"),
+        (_with("stored", r=[[True, 4]]), "must be two whole numbers"),
+        (_with("stored", r=[[n, n] for n in range(0, 2 * MOST_RUNS + 2, 2)]), "at most 65536 runs"),
+        (_with("hello", m=3), "'m' is 3; it must be text"),
         (encode(MESSAGES["batch"])[:3], "with 3 parts"),
         ([*encode(MESSAGES["stored"]), b"x"], "with 2 parts"),
     ],

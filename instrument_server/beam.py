@@ -1,0 +1,111 @@
+"""The server's hand on the beam: asks the guard for it, believes only what that answers, blanks where it is silent.
+
+It opens just before an acquisition and closes when the driver says that the scan has ended. No sockets, clocks or
+threads of its own; one scan at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from ..core import NotArmed
+from .voices import GuardVoice
+
+BEAM_LEASE_S = 1.0
+"""How long the beam stays open without being renewed."""
+
+Activity = Literal["idle", "acquiring", "stopped", "paused", "lost"]
+
+
+class Beam:
+    """The scan under way, and what the guard last said of the beam; any thread may call.
+
+    Parameters
+    ----------
+    guard
+        The line to the guard.
+    blank
+        Blanks the beam without the guard, for when the guard is silent.
+    on_silence
+        Told once when the guard goes silent.
+
+    Attributes
+    ----------
+    running
+        Name of the scan under way; None between scans.
+    keeper
+        The client whose lease lets the scan under way go on.
+    """
+
+    def __init__(self, guard: GuardVoice, blank: Callable[[], None], on_silence: Callable[[], None]) -> None:
+        self._guard, self._blank, self._on_silence = guard, blank, on_silence
+        self._facts: Mapping[str, Any] | None = {}
+        self.running: str | None = None
+        self.keeper = ""
+
+    def begin(self, open_s: float) -> int:
+        """Let the guard open the beam, unless for no time, and return the guard's number for the scan.
+
+        It stays open for `open_s`, never longer than a lease of the beam, unless a beat prolongs it.
+
+        Raises
+        ------
+        NotArmed
+            If the guard refuses or does not answer.
+        """
+        facts = self._guard.say("begin", lease_s=min(open_s, BEAM_LEASE_S))
+        if facts is None:
+            self._hear(None)
+            raise NotArmed("the guard does not answer; the beam stays blanked. Restart the server")
+        if "refused" in facts:
+            raise NotArmed(facts["refused"])
+        self._hear(facts)
+        return int(facts["scan"])
+
+    def close(self) -> None:
+        """Blank: a scan has ended."""
+        self._hear(self._guard.say("close"))
+
+    def halt(self) -> None:
+        """Blank, and end the scan under way."""
+        self._hear(self._guard.say("halt"))
+
+    def arm(self) -> None:
+        """Let the beam be opened again after a stop.
+
+        Raises
+        ------
+        NotArmed
+            If the guard does not answer.
+        """
+        facts = self._guard.say("arm")
+        self._hear(facts)
+        if facts is None:
+            raise NotArmed("the guard does not answer; the instrument cannot be armed. Restart the server")
+
+    def beat(self, keep_s: float = 0.0) -> None:
+        """Tell the guard that this process lives, and how long an open beam may stay so, at most a lease."""
+        lease_s = min(keep_s, BEAM_LEASE_S)
+        self._hear(self._guard.say("beat", lease_s=lease_s) if lease_s > 0 else self._guard.say("beat"))
+
+    def seen(self) -> Literal["blanked", "open", "unknown"]:
+        """Return the beam as it was last read back."""
+        is_open = None if self._facts is None else self._facts.get("open")
+        return "unknown" if is_open is None else "open" if is_open else "blanked"
+
+    def activity(self) -> Activity:
+        """Return what the instrument is doing, as far as the guard knows."""
+        reason = "guard silent" if self._facts is None else str(self._facts.get("reason", ""))
+        if "driver silent" in reason or self._facts is None:
+            return "lost"
+        if reason:
+            return "paused" if reason.startswith("paused") else "stopped"
+        return "acquiring" if self.running is not None else "idle"
+
+    def _hear(self, facts: Mapping[str, Any] | None) -> None:
+        before, self._facts = self._facts, facts
+        if facts is None:
+            self._blank()
+        if facts is None and before is not None:
+            self._on_silence()

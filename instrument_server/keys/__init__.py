@@ -1,0 +1,1 @@
+"""The instrument's keys: who may come in, in which role, until when."""

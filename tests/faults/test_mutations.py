@@ -1,0 +1,166 @@
+"""The simulation finds what it is there to find: each of these bugs, put in on purpose, breaks a promise it sees."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from beamloop.core import Reply
+from beamloop.edge_client.connection.control_line import ControlLine
+from beamloop.instrument_server import driver
+from beamloop.instrument_server.beam import Beam
+from beamloop.instrument_server.command_table import CommandTable
+from beamloop.instrument_server.guard import Guard
+from beamloop.instrument_server.lease import Lease
+from beamloop.instrument_server.watch import Watch
+from beamloop.streaming.channel import Incoming, Outgoing
+
+from .amount import first_seed
+from .virtual.hub import Stuck
+from .virtual.schedule import FAULTS, play
+from .virtual.witness import Broken
+
+SEEDS = 400
+"""Within so many schedules each bug must be found."""
+
+Mutate = Callable[[pytest.MonkeyPatch], None]
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def forgets_what_was_done(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(CommandTable, "known", lambda self, request: None)
+
+
+def answers_every_client_with_its_first_answer(patch: pytest.MonkeyPatch) -> None:
+    first: dict[str, Reply] = {}
+    once = CommandTable.once
+
+    def wrong(self: CommandTable, request: Any, deed: Any) -> Reply:
+        return first.setdefault(f"{request.client} {request.verb}", once(self, request, deed))
+
+    patch.setattr(CommandTable, "once", wrong)
+
+
+def asks_again_under_another_name(patch: pytest.MonkeyPatch) -> None:
+    again = ControlLine._sent_again
+
+    def renamed(self: ControlLine, request: Any) -> object:
+        return again(self, request.model_copy(update={"request_id": request.request_id + "'"}))
+
+    patch.setattr(ControlLine, "_sent_again", renamed)
+
+
+def never_lets_a_lease_expire(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Lease, "_live", lambda self, now_s: self._held)
+
+
+def gives_the_lease_to_whoever_asks(patch: pytest.MonkeyPatch) -> None:
+    take = Lease.take
+
+    def greedy(self: Lease, client: str, purpose: str, now_s: float) -> Any:
+        self._held = None
+        return take(self, client, purpose, now_s)
+
+    patch.setattr(Lease, "take", greedy)
+
+
+def keeps_the_beam_open_whoever_is_silent(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Watch, "may_be_open", lambda self, now_s: self._open_until_s is not None)
+
+
+def lets_a_blank_be_a_stop_no_more(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Watch, "stop", lambda self, reason: self.close())
+
+
+def does_not_blank_when_told_to_stop(patch: pytest.MonkeyPatch) -> None:
+    hear = Guard.hear
+
+    def careless(self: Guard, message: Any, *args: Any) -> Any:
+        close, self._blanker.close = self._blanker.close, lambda: None  # type: ignore[method-assign]
+        try:
+            return hear(self, message, *args)
+        finally:
+            self._blanker.close = close  # type: ignore[method-assign]
+
+    patch.setattr(Guard, "hear", careless)
+    patch.setattr(Guard, "tick", lambda self, *args: None)
+
+
+def leaves_the_beam_open_when_the_guard_is_silent(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Beam, "_hear", lambda self, facts: setattr(self, "_facts", facts))
+    patch.setattr(driver, "beat", lambda line, there, done, blank: _beat(line, there, done))
+
+
+def _beat(line: Any, there: Any, done: Any) -> None:
+    while not done.wait(0.05):
+        facts = line.say("beat", acquiring=there.acquiring)
+        there.halted = there.halted if facts is None else facts["halted"]
+
+
+def takes_a_frame_that_came_twice(patch: pytest.MonkeyPatch) -> None:
+    numbered = Incoming._numbered
+
+    def gullible(self: Incoming, message: Any) -> Any:
+        if self._welcomed and (message.session, message.link, message.seq) == (
+            self._session,
+            self._link,
+            self._received,
+        ):
+            return message
+        return numbered(self, message)
+
+    patch.setattr(Incoming, "_numbered", gullible)
+
+
+def lets_go_of_what_is_received_and_not_stored(patch: pytest.MonkeyPatch) -> None:
+    acknowledge = Outgoing._acknowledge
+
+    def hasty(self: Outgoing, received: int, credit: int) -> None:
+        acknowledge(self, received, credit)
+        self._release(min(received, self._highest))
+
+    patch.setattr(Outgoing, "_acknowledge", hasty)
+
+
+def never_returns_credit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Incoming, "take", lambda self, session, count=1: False)
+
+
+MUTATIONS: tuple[Mutate, ...] = (
+    forgets_what_was_done,
+    answers_every_client_with_its_first_answer,
+    asks_again_under_another_name,
+    never_lets_a_lease_expire,
+    gives_the_lease_to_whoever_asks,
+    keeps_the_beam_open_whoever_is_silent,
+    lets_a_blank_be_a_stop_no_more,
+    does_not_blank_when_told_to_stop,
+    leaves_the_beam_open_when_the_guard_is_silent,
+    takes_a_frame_that_came_twice,
+    lets_go_of_what_is_received_and_not_stored,
+    never_returns_credit,
+)
+
+
+@pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda mutate: mutate.__name__)
+def test_the_simulation_finds_a_program_that(mutate: Mutate, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutate(monkeypatch)
+    kinds = ("kill client",) if mutate is lets_go_of_what_is_received_and_not_stored else FAULTS
+    for seed in range(first_seed(), first_seed() + SEEDS):
+        try:
+            play(seed, kinds=kinds)
+        except (Broken, Stuck) as found:
+            print(f"found with seed {seed}: {type(found).__name__}: {found}")
+            monkeypatch.undo()
+            play(seed, kinds=kinds)
+            return
+    raise AssertionError(f"{SEEDS} schedules did not notice a program that {mutate.__name__.replace('_', ' ')}")

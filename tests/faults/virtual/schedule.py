@@ -1,0 +1,322 @@
+"""One seeded schedule: an instrument, clients and persons, faults for a while, then calm.
+
+`play(seed)` makes the world, lets it run, and raises if a promise was broken; the same seed gives the same log.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from beamloop.core import BeamloopError
+from beamloop.edge_client.connection.address import Address
+from beamloop.edge_client.connection.guard_line import say
+
+from .bench import Bench, frame_of
+from .calls import Faces
+from .hub import Hub, Node, Stuck
+from .installed import installed
+from .links import FAIR, Weather
+from .scientist import Notebook, scientist
+from .site import PORT, Site
+from .sockets import Net
+from .witness import Broken, Witness
+
+CALM_S = 300.0
+"""Virtual seconds of calm in which everything must come to its end."""
+
+FAULTS = (
+    "kill server", "kill guard", "kill driver", "kill client", "pause server", "pause guard", "pause driver",
+    "pause client", "clog", "cut", "cable", "swizzle", "hang", "raise", "stop", "blank", "pause", "weather", "rival",
+    "kill all", "leave", "eat", "eat",
+)  # fmt: skip
+
+
+@dataclass
+class Played:
+    """What came of a schedule."""
+
+    seed: int
+    log: list[str]
+    books: list[Notebook]
+    faults: list[str]
+    virtual_s: float
+    steps: int
+    words: dict[str, int] = field(default_factory=dict)
+
+    def met(self) -> Counter[str]:
+        """Return what the clients met: how their requests ended, and how many were asked for again."""
+        ends = Counter(outcome.partition(":")[0] for book in self.books for outcome in book.outcomes.values())
+        again = sum(len(names) > 1 for book in self.books for names in book.asked.values())
+        return ends + Counter({"asked again": again, "words": self.words["said"], "answers": self.words["answered"]})
+
+
+class World:
+    """An instrument and those who work with it, on one seed."""
+
+    def __init__(
+        self, seed: int, faults: int | None = None, wanted: list[int] | None = None, kinds: tuple[str, ...] = FAULTS
+    ) -> None:
+        self.kinds = kinds
+        self.seed, self.hub = seed, Hub(seed)
+        self.rng = self.hub.rng
+        self.net = Net(self.hub)
+        self.faces = Faces(self.net)
+        self.witness = Witness(self.hub, lease_s=1.0)
+        self.bench: Bench | None = None
+        self.site = Site(self.hub, self.net, self.faces, self._make_bench)
+        self.witness.site = self.site
+        self.site.at_beam = self.witness.beam_moved
+        self.faces.heard, self.faces.answered = self.witness.heard, self.witness.answered
+        self.hub.watchers.append(self.witness.look)
+        self.books = [Notebook("ada", self._list() if wanted is None else wanted)]
+        self.clients: dict[str, Node] = {}
+        self.dwell_s = self.rng.choice((0.002, 0.01, 0.05, 0.1))
+        self.faults_left = self.rng.choice((1, 2, 4, 8)) if faults is None else faults
+        self.done: list[str] = []
+        self.is_calm = False
+        self.to_eat = 0
+        self.faces.eat = self._eaten
+        self.words: dict[str, int] = {"said": 0, "answered": 0}
+
+    def _list(self) -> list[int]:
+        return [self.rng.choice((0, 0, 1, 3, 12, 60)) for _ in range(self.rng.choice((3, 5, 8)))]
+
+    def _make_bench(self, site: Site) -> Bench:
+        self.bench = Bench(site, self.witness)
+        return self.bench
+
+    # ---- to begin and to mend
+
+    def begin(self) -> None:
+        """Start the instrument and its first client, and the one who mends what is broken."""
+        self.site.start()
+        self._client(self.books[0])
+        self._operate()
+        if self.faults_left and self.rng.random() < 0.3:
+            self._storm()
+        self.hub.after(self.rng.uniform(0.1, 0.8), self._fault)
+
+    def _client(self, book: Notebook) -> None:
+        node = self.clients[book.name] = self.hub.node(book.name)
+        node.spawn(lambda: scientist(book, self.dwell_s))
+
+    def _operate(self) -> None:
+        """Start again what died, sooner or later."""
+        if not self.site.whole() and self.site.nodes and self._is_over("server"):
+            self.hub.note("started anew")
+            self.witness.restarted()
+            self.site.start()
+        elif self.site.is_served and not self.site.whole():
+            self.hub.note("asked to leave")
+            self.site.terminate()
+        for book in self.books:
+            if not self.clients[book.name].alive and not book.is_done:
+                self._client(book)
+        self.hub.after(0.5 if self.is_calm else self.rng.uniform(0.1, 2.0), self._operate)
+
+    def _is_over(self, name: str) -> bool:
+        return not any(node.alive for node in self.site.nodes.values())
+
+    # ---- faults
+
+    def _fault(self) -> None:
+        if self.is_calm:
+            return
+        if self.faults_left == 0:
+            self.calm()
+            return
+        self.faults_left -= 1
+        what = self.rng.choice(self.kinds)
+        self.done.append(what)
+        self.hub.note(f"FAULT {what}")
+        self._make_fault(what)
+        self.hub.after(self.rng.choice((0.0, 0.05, 0.3, 1.5)) * self.rng.random(), self._fault)
+
+    def _make_fault(self, what: str) -> None:
+        verb, _, who = what.partition(" ")
+        if what == "kill all":
+            for name in ("ada", "server", "driver", "guard"):
+                self._node(name).kill()
+        elif verb == "kill":
+            self._node(who).kill()
+        elif verb == "pause" and who:
+            node = self._node(who)
+            node.pause()
+            self.hub.after(self._while(), node.resume)
+        elif verb in ("stop", "blank", "pause"):
+            self.say(verb)
+        elif verb in ("clog", "cut", "cable"):
+            self._break(verb, self.rng.choice((0, 1, 2)))
+        elif verb == "swizzle":
+            # A random set of links stops one by one and goes on in another order.
+            for offset in self.rng.sample((0, 1, 2), self.rng.choice((2, 3))):
+                self.hub.after(self.rng.random(), lambda offset=offset: self._break("clog", offset))
+        elif verb == "hang" and self.bench is not None:
+            self.bench.hang_s = self._while()
+        elif verb == "raise" and self.bench is not None:
+            self.bench.raises = True
+        elif verb == "weather":
+            self._storm()
+        elif verb == "rival":
+            self._rival()
+        elif verb == "eat":
+            self.to_eat = self.rng.choice((1, 2, 5))
+        elif verb == "leave":
+            self.site.terminate()
+
+    def _node(self, who: str) -> Node:
+        name = "ada" if who == "client" else who
+        return self.clients[name] if name in self.clients else self.site.nodes.get(name, self.hub.outside_dead())
+
+    def _while(self) -> float:
+        return self.rng.choice((0.05, 0.3, 0.9, 1.2, 3.0)) * self.rng.uniform(0.5, 1.5)
+
+    def _break(self, how: str, offset: int) -> None:
+        link = self.net.way("ada", PORT + offset)
+        if how == "clog":
+            link.clog()
+            self.hub.after(self._while(), link.unclog)
+        else:
+            link.cut(told=how == "cut")
+            self.hub.after(self._while(), link.heal)
+
+    def _eaten(self, request: dict[str, Any]) -> bool:
+        """Tell whether the reply to a command is lost, though the command is done."""
+        if request["verb"] not in ("set", "acquire", "arm") or not self.to_eat:
+            return False
+        self.to_eat -= 1
+        self.hub.note(f"ate the reply to {request['request_id']}")
+        return True
+
+    def _storm(self) -> None:
+        rng = self.rng
+        for offset in range(3):
+            self.net.way("ada", PORT + offset).weather = Weather(
+                delay_s=(1e-4, rng.choice((1e-3, 0.05, 0.3))), loss=rng.choice((0.0, 0.02, 0.2)),
+                doubling=rng.choice((0.0, 0.1)), disorder=rng.choice((0.0, 0.2)),
+            )  # fmt: skip
+
+    def _rival(self) -> None:
+        if len(self.books) == 1:
+            self.books.append(Notebook("bob", [self.rng.choice((0, 2))]))
+            self._client(self.books[-1])
+
+    def say(self, word: Any, within_s: float = 2.0, answered: Callable[[Any], None] = lambda report: None) -> None:
+        """Let a person say a word to the guard, and hold the answer against what is."""
+        person = self.hub.node("ada")
+        said_s = self.hub.now_s
+
+        def speak() -> None:
+            self.words["said"] += 1
+            try:
+                report = say(Address("127.0.0.1", PORT), word, within_s)
+            except BeamloopError:
+                return
+            self.words["answered"] += 1
+            self.witness.stop_confirmed(said_s, report)
+            answered(report)
+
+        person.spawn(speak)
+
+    # ---- calm
+
+    def calm(self) -> None:
+        """Let every fault end."""
+        self.is_calm, self.to_eat = True, 0
+        self.hub.note("CALM")
+        for link in self.net.links.values():
+            link.weather = FAIR
+            link.heal()
+        for node in (*self.site.nodes.values(), *self.clients.values()):
+            node.resume()
+
+    def is_done(self) -> bool:
+        """Whether all clients have all they wanted."""
+        return self.is_calm and all(book.is_done for book in self.books)
+
+    def check(self) -> None:
+        """Hold what the clients have against what the instrument did."""
+        for book in self.books:
+            if book.wrong:
+                raise Broken("; ".join(book.wrong))
+            for number, frames in enumerate(book.wanted):
+                self._check_thing(book, number, frames)
+
+    def _check_thing(self, book: Notebook, number: int, frames: int) -> None:
+        names = book.asked[number]
+        unsettled = [name for name in names if name not in book.outcomes]
+        if unsettled:
+            raise Broken(f"nobody was told how {unsettled} ended")
+        for name in names:
+            for index, value in book.kept[name].items():
+                if value != frame_of(name, index):
+                    raise Broken(f"frame {index} kept of {name} is {value}, which the instrument never gave")
+            if name in book.whole and book.outcomes[name] != "done":
+                raise Broken(f"{name} is whole and was told as {book.outcomes[name]}")
+            self._check_losses(book, name, frames)
+            if frames and book.outcomes[name] == "done" and set(book.kept[name]) != set(range(frames)):
+                raise Broken(f"{name} was told as done and lacks {set(range(frames)) - set(book.kept[name])}")
+
+    def _check_losses(self, book: Notebook, name: str, frames: int) -> None:
+        """What the instrument gave whole comes whole, unless its driver died or another client took over."""
+        scans = self.witness.scan_of[name]
+        if name not in book.lacks or len(self.books) > 1 or not scans:
+            return
+        if (
+            len(self.witness.frames[scans[0]]) == frames
+            and self.witness.driver_of[scans[0]] is self.site.nodes["driver"]
+        ):
+            raise Broken(f"{name} was given whole, and its client was told: {book.lacks[name]}")
+
+
+@contextmanager
+def world(
+    seed: int, faults: int | None = None, wanted: list[int] | None = None, kinds: tuple[str, ...] = FAULTS
+) -> Iterator[World]:
+    """Make a world for a seed; it is gone afterwards."""
+    made = World(seed, faults, wanted, kinds)
+    with installed(made.hub, made.net, made.faces, made.site.places()):
+        try:
+            yield made
+        finally:
+            made.hub.end()
+            made.site.remove()
+
+
+def play(
+    seed: int, faults: int | None = None, wanted: list[int] | None = None, kinds: tuple[str, ...] = FAULTS
+) -> Played:
+    """Play one schedule to its end.
+
+    Parameters
+    ----------
+    seed
+        Everything that is random comes from it.
+    faults, wanted, kinds
+        How many faults, what the client measures (frames of each scan, 0 for a move), and which faults; drawn from
+        the seed where None.
+
+    Raises
+    ------
+    Broken
+        If a promise was broken.
+    Stuck
+        If calm brought no progress.
+    """
+    with world(seed, faults, wanted, kinds) as made:
+        try:
+            made.begin()
+            made.hub.run(60.0, lambda: made.is_calm)
+            calm_s = made.hub.now_s
+            if not made.hub.run(calm_s + CALM_S, made.is_done):
+                raise Stuck(f"{CALM_S:g} s of calm, and still: {[sorted(b.settled) for b in made.books]}")
+            made.check()
+        except Exception as error:
+            error.add_note(f"replay: python tests/faults/play.py {seed} --log")
+            error.add_note("\n".join(made.hub.log[-60:]))
+            raise
+        return Played(seed, made.hub.log, made.books, made.done, made.hub.now_s, made.hub.steps, made.words)

@@ -1,0 +1,171 @@
+"""Sees everything that really happens in a virtual world, and says when a promise is broken.
+
+It knows nothing of how beamloop keeps its promises: it looks at the beam, at what the instrument did, at requests
+and replies on the wire, and at what the clients have kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from beamloop.core import Scan
+
+from .bench import duration_of
+from .hub import Hub, Node
+from .site import Site
+
+GRACE_S = 0.05
+"""How much later than its lease the beam may go dark."""
+
+SILENCE_S = 1.0
+"""Lease of the beam, and longest silence of server, guard or driver."""
+
+
+class Broken(AssertionError):
+    """A promise was broken."""
+
+
+class Witness:
+    """Watches one world.
+
+    Attributes
+    ----------
+    exposures
+        How often each measurement was begun at the instrument.
+    frames
+        The frames that the instrument gave, by scan.
+    """
+
+    def __init__(self, world: Hub, lease_s: float) -> None:
+        self.world, self._lease_s = world, lease_s
+        self.site: Site
+        self.exposures: Counter[str] = Counter()
+        self.moves: Counter[float] = Counter()
+        self.scan_of: dict[str, list[str]] = defaultdict(list)
+        self.frames: dict[str, list[int]] = defaultdict(list)
+        self.driver_of: dict[str, Node] = {}
+        self._accusation = ""
+        self.holder: str | None = None
+        self.held_until = -1.0
+        self._held_lately: dict[str, float] = {}
+        self._answered: dict[str, str] = {}
+        self._stopped_at: float | None = None
+        self._nobody_since: float | None = None
+        self._before_arming: dict[str, float | None] = {}
+        self.last_arm_s = -1.0
+
+    # ---- what the instrument does
+
+    def moved(self, tilt: float) -> None:
+        """Note a move; each is asked for with a value of its own."""
+        self.moves[tilt] += 1
+        if self.moves[tilt] > 1:
+            self._accusation = f"the move to {tilt} was done twice"
+
+    def begun(self, measurement_id: str, scan_id: str) -> None:
+        """Note an acquisition."""
+        self.world.note(f"begun {measurement_id} {scan_id}")
+        self.exposures[measurement_id] += 1
+        self.scan_of[measurement_id].append(scan_id)
+        self.driver_of[scan_id] = self.site.nodes["driver"]
+        if self.exposures[measurement_id] > 1:
+            # Raised here, the driver would take it for an error of its instrument's.
+            self._accusation = f"measurement {measurement_id} was done twice, as {self.scan_of[measurement_id]}"
+
+    def exposed(self, scan: Scan, index: int) -> None:
+        """Note a frame."""
+        self.frames[scan.scan_id].append(index)
+
+    # ---- what is said on the control line
+
+    def heard(self, request: dict[str, Any]) -> None:
+        """Note a request as it reaches the server."""
+        self._remember_holder()
+        if request["verb"] == "arm":
+            # Whether it was done is known when it is answered, which a death may prevent.
+            self._before_arming[request["request_id"]] = self._stopped_at
+            self._stopped_at, self.last_arm_s = None, self.world.now_s
+
+    def answered(self, request: dict[str, Any], reply: dict[str, Any], since_s: float) -> None:
+        """Hold an answer against the request, the lease and what was answered before."""
+        verb, client, now = request["verb"], request["client"], self.world.now_s
+        self.world.note(f"answered {client} {verb} {request['request_id']} {reply['status']} {reply['error']}")
+        if verb == "arm" and reply["status"] == "refused":
+            self._stopped_at = self._before_arming.get(request["request_id"])
+        if reply["status"] != "done":
+            return
+        if verb in ("set", "acquire", "arm"):
+            self._once(request, reply, since_s)
+        if verb in ("lease", "renew"):
+            if self.holder not in (None, client) and now < self.held_until - 2e-3:
+                raise Broken(f"{client} got the lease of {self.holder}, who holds it for {self.held_until - now:.3f} s")
+            self.holder, self.held_until = client, now + self._lease_s
+            self._remember_holder()
+        if verb == "release" and client == self.holder:
+            self._remember_holder()
+            self.holder, self.held_until = None, now
+
+    def _remember_holder(self) -> None:
+        if self.holder is not None:
+            self._held_lately[self.holder] = self.held_until
+
+    def _once(self, request: dict[str, Any], reply: dict[str, Any], since_s: float) -> None:
+        name, client = request["request_id"], request["client"]
+        if name in self._answered:
+            if self._answered[name] != repr(reply["value"]):
+                raise Broken(f"request {name} was answered as {self._answered[name]} and then as {reply['value']}")
+            return
+        self._answered[name] = repr(reply["value"])
+        # The lease is looked at when the command comes; its answer may be later than the lease.
+        if self._held_lately.get(client, -1.0) < since_s - 2e-3:
+            raise Broken(f"{request['verb']} of {client} was done without its lease")
+        arguments, value = request["arguments"], reply["value"]
+        if request["verb"] == "acquire" and value["scan"]["measurement_id"] != arguments["measurement_id"]:
+            raise Broken(f"{name} asked for {arguments['measurement_id']} and got {value['scan']['measurement_id']}")
+        if request["verb"] == "set" and value["duration_s"] != duration_of(arguments["plan"]["values"]["tilt"]):
+            raise Broken(f"{name} moved to {arguments['plan']} and got the reply of another move: {value}")
+
+    def restarted(self) -> None:
+        """Note that a person started the server anew: it knows of no lease, its guard of no stop."""
+        self._remember_holder()
+        self._stopped_at, self.holder = None, None
+
+    # ---- what a person was told
+
+    def stop_confirmed(self, said_s: float, report: Any) -> None:
+        """Hold the guard's answer to a word against the beam; after a blank the next acquisition may open it."""
+        if report.word not in ("stop", "pause") or self._armed_since(said_s):
+            return
+        if report.beam == "confirmed" and self.site.beam_is_open:
+            raise Broken(f"a person was told that the beam is dark after {report.word!r}, and it is open")
+        self._stopped_at = said_s
+
+    def _armed_since(self, said_s: float) -> bool:
+        return self.last_arm_s >= said_s
+
+    # ---- the beam, after every happening
+
+    def look(self) -> None:
+        """Say whether the beam may be open now."""
+        if self._accusation:
+            raise Broken(self._accusation)
+        site, now = self.site, self.world.now_s
+        if not site.beam_is_open:
+            return
+        if not site.someone_runs():
+            self._nobody_since = now
+            return
+        # Who wakes up together with others gets the time that anybody has.
+        since = -1.0 if self._nobody_since is None else self._nobody_since
+        until = max(self._held_lately.values(), default=-1.0)
+        if now > max(until, since + SILENCE_S) + GRACE_S:
+            raise Broken(f"the beam is open {now - until:.3f} s after the lease of the last client ran out")
+        for name, node in site.nodes.items():
+            if node.down_since is not None and now > max(node.down_since, since) + SILENCE_S + GRACE_S:
+                raise Broken(f"the beam is open {now - node.down_since:.3f} s after the {name} went silent")
+
+    def beam_moved(self, is_open: bool) -> None:
+        """Note a change of the beam."""
+        if is_open and self._stopped_at is not None:
+            raise Broken(f"the beam opened although a stop at {self._stopped_at:.3f} was confirmed and nobody armed")

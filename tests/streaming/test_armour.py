@@ -1,0 +1,155 @@
+"""A data channel with keys: who is let in, who is told why not, and what a revoked key still gets."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+import zmq
+
+from beamloop.core import InstrumentUnreachable, KeyRefused
+from beamloop.streaming.admittance import CurveKey
+from beamloop.streaming.armour import Armour
+from beamloop.streaming.receiver import Receiver
+from beamloop.streaming.sender import Sender
+
+from .traffic import WAIT_S, batches_of, scan_of, until
+
+
+def pair() -> tuple[str, str]:
+    public, secret = zmq.curve_keypair()
+    return public.decode(), secret.decode()
+
+
+class Listed:
+    """Admits the public halves it holds."""
+
+    def __init__(self, **names: str) -> None:
+        self.names = names
+
+    def look(self) -> None:
+        """Nothing to read."""
+
+    def admit_new(self, curve: str) -> str:
+        return self.admit(curve)
+
+    def admit(self, curve: str) -> str:
+        for name, listed in self.names.items():
+            if listed == curve:
+                return name
+        raise KeyRefused("that key is not on the list")
+
+
+SERVER, ADA, BOB, EVE = pair(), pair(), pair(), pair()
+
+
+class Keyed:
+    """A sender with keys for ada and bob, and what it told of those it turned away."""
+
+    def __init__(self) -> None:
+        self.listed, self.told = Listed(ada=ADA[0], bob=BOB[0]), []
+        self.armour = Armour(SERVER[1], self.listed, lambda who, why: self.told.append((who, why)))
+        self.sender = Sender(armour=self.armour)
+
+
+@pytest.fixture
+def keyed() -> Iterator[Keyed]:
+    keyed = Keyed()
+    with keyed.sender:
+        yield keyed
+
+
+def refusal(endpoint: str, name: str, key: CurveKey | None, timeout_s: float = WAIT_S) -> str:
+    with Receiver(endpoint, name, key=key) as receiver, pytest.raises(KeyRefused) as refused:
+        receiver.scan("a", timeout_s)
+    return str(refused.value)
+
+
+def key_of(pair: tuple[str, str], server: str = SERVER[0]) -> CurveKey:
+    return CurveKey(*pair, server)
+
+
+def test_a_listed_key_receives_under_its_own_name(keyed: Keyed) -> None:
+    scan = scan_of(receiver="ada/edge", n=4)
+    with Receiver(keyed.sender.endpoint, "ada/edge", key=key_of(ADA)) as receiver:
+        keyed.sender.begin(scan)
+        assert receiver.scan(scan.scan_id, WAIT_S).header == scan
+
+
+@pytest.mark.parametrize(
+    ("key", "said", "audited"),
+    [
+        (None, "it wants a key; give --key FILE", "it came without a key"),
+        (key_of(EVE), "the key is not on its list", "that key is not on the list"),
+        (key_of(ADA, server=EVE[0]), "it has other keys than the one", "made for another server"),
+    ],
+)
+def test_whoever_is_not_let_in_is_told_at_once_and_the_server_says_why(
+    key: CurveKey | None, said: str, audited: str, keyed: Keyed
+) -> None:
+    assert said in refusal(keyed.sender.endpoint, "ada/edge", key)
+    until(lambda: any(audited in why for _, why in keyed.told))
+
+
+def test_a_key_cannot_receive_under_the_name_of_another(keyed: Keyed) -> None:
+    assert "must be named bob/..." in refusal(keyed.sender.endpoint, "ada/edge", key_of(BOB))
+    assert not keyed.sender.statistics().receivers
+
+
+def test_a_plain_sender_is_not_taken_for_the_one_that_a_key_was_made_for() -> None:
+    with Sender() as sender:
+        assert "serves without keys" in refusal(sender.endpoint, "ada/edge", key_of(ADA))
+
+
+def test_a_revoked_key_gets_no_more_frames_on_its_open_connection(keyed: Keyed) -> None:
+    scan = scan_of(receiver="ada/edge", n=4)
+    with Receiver(keyed.sender.endpoint, "ada/edge", key=key_of(ADA)) as receiver:
+        keyed.sender.begin(scan)
+        incoming = receiver.scan(scan.scan_id, WAIT_S)
+        keyed.listed.names = {}
+        for batch in batches_of(scan):
+            keyed.sender.send(batch)
+        with pytest.raises(KeyRefused, match="that key is not on the list"):
+            list(incoming.batches(WAIT_S))
+        assert keyed.sender.statistics().receivers["ada/edge"].sent == 1, "the scan's header, before the revocation"
+    assert ("a receiver", "that key is not on the list") in keyed.told
+
+
+def test_an_idle_receiver_learns_of_its_revocation_too(keyed: Keyed) -> None:
+    with Receiver(keyed.sender.endpoint, "ada/edge", key=key_of(ADA)) as receiver:
+        keyed.sender.begin(scan_of(receiver="ada/edge", n=4))
+        receiver.scan("a", WAIT_S)
+        keyed.listed.names = {}
+        with pytest.raises(KeyRefused):
+            receiver.scan("another", WAIT_S)
+
+
+def test_without_an_authenticator_nobody_is_let_in_and_the_reason_is_said(keyed: Keyed) -> None:
+    assert keyed.armour.authenticator is not None
+    keyed.armour.authenticator.stop()
+    with (
+        Receiver(keyed.sender.endpoint, "ada/edge", key=key_of(ADA)) as receiver,
+        pytest.raises(InstrumentUnreachable, match="its authenticator is dead, or it hangs"),
+    ):
+        receiver.scan("a", 2.5)
+    assert not keyed.sender.statistics().receivers
+
+
+def test_silent_peers_do_not_keep_a_receiver_out(keyed: Keyed) -> None:
+    host, port = keyed.sender.endpoint.removeprefix("tcp://").split(":")
+    silent = [socket.create_connection((host, int(port))) for _ in range(200)]
+    try:
+        keyed.sender.begin(scan_of(receiver="ada/edge", n=4))
+        with Receiver(keyed.sender.endpoint, "ada/edge", key=key_of(ADA)) as receiver:
+            receiver.scan("a", WAIT_S)
+    finally:
+        for peer in silent:
+            peer.close()
+
+
+def test_the_authenticator_ends_with_the_sender() -> None:
+    keyed = Keyed()
+    keyed.sender.close()
+    until(lambda: all(thread.name != "authenticator" for thread in threading.enumerate()))
