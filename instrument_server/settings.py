@@ -75,13 +75,13 @@ class ServerSettings(Frozen):
         How long server or driver may be silent while the beam is open.
     relay
         `HOST[:PORT]` of a relay to dial out to, so that clients reach the instrument through it; None for none.
-    frames
-        How much of what was acquired is kept until it is stored.
     keys
         Folder of the keys that let clients in (`beamloop keys`), beside the configuration file unless absolute; None
         lets in whoever has an account on this computer, and nobody else.
     listen
         Address to listen on, for example 0.0.0.0 for all; needs keys unless it is of this computer only.
+    frames
+        How much of what was acquired is kept until it is stored.
     durability
         What begun commands, their answers and the audit survive: a power cut (`power`, four syncs of the
         disk more for each command) or a kill (`process`). If not given, `power` for hardware.
@@ -97,6 +97,6 @@ class ServerSettings(Frozen):
     silence_s: PositiveFloat = 1.0
     durability: Durability | None = None
     relay: str | None = None
-    frames: FrameBounds = FrameBounds()
     keys: Path | None = None
     listen: IPv4Address = IPv4Address("127.0.0.1")
+    frames: FrameBounds = FrameBounds()

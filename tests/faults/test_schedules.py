@@ -21,7 +21,7 @@ from .amount import amount, first_seed
 from .virtual.schedule import FAULTS, play
 
 PLAY = Path(__file__).with_name("play.py")
-SCHEDULES = amount(600, 100_000)
+SCHEDULES = amount(300, 100_000)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import msgpack
 from Pyro5.errors import ConnectionClosedError
 from Pyro5.errors import TimeoutError as CallTimeout
 
-from .hub import Node, current_node
+from .hub import Killed, Node, current_node
 from .sockets import Net
 from .threads import Event
 
@@ -83,6 +83,8 @@ class Proxy:
 
     def call(self, request: Any) -> Any:
         """Call the face and wait for its reply."""
+        if not self._node.alive:
+            raise Killed
         call = Call(self._faces, self._port, self._node, msgpack.packb(request))
         call.begin()
         if not call.over.wait(self._pyroTimeout):

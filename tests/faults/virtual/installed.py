@@ -28,7 +28,7 @@ import beamloop.edge_client.connection
 import beamloop.instrument_server
 import beamloop.streaming
 from beamloop.core import registry
-from beamloop.instrument_server import audit, children, face, guard, orders, ports
+from beamloop.instrument_server import children, face, guard, orders, ports
 
 from . import threads
 from .calls import Faces
@@ -38,18 +38,20 @@ from .sockets import Net, as_zmq
 WORLDLY = ("beamloop.instrument_server", "beamloop.streaming", "beamloop.edge_client.connection")
 ALSO = ("beamloop.edge_client.instrument", "beamloop.simulators.faults")
 
+COMPUTING = ("beamloop.streaming.files", "beamloop.streaming.reduce")
+"""What reads files and computes meets no clock and no socket."""
+
 
 def modules() -> list[ModuleType]:
     """Return every module that runs in the world."""
     for package in (beamloop.instrument_server, beamloop.streaming, beamloop.edge_client.connection):
-        for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            if not found.ispkg:
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not found.name.startswith(COMPUTING):
                 importlib.import_module(found.name)
     for name in ALSO:
         importlib.import_module(name)
     chosen = [m for name, m in sys.modules.items() if name.startswith(WORLDLY) or name in ALSO]
-    # What reads files and computes meets no clock and no socket.
-    return [m for m in chosen if not m.__name__.startswith(("beamloop.streaming.files", "beamloop.streaming.reduce"))]
+    return [m for m in chosen if not m.__name__.startswith(COMPUTING)]
 
 
 def stand_ins(world: Hub, net: Net, faces: Faces, places: Mapping[Any, Any]) -> dict[int, tuple[Any, Any]]:
@@ -60,7 +62,7 @@ def stand_ins(world: Hub, net: Net, faces: Faces, places: Mapping[Any, Any]) -> 
         (time.monotonic, clock.monotonic), (time.perf_counter, clock.monotonic), (time.sleep, clock.sleep),
         (secrets, clock.as_secrets()), (datetime.datetime, clock.as_datetime()), (zmq, as_zmq(net)),
         (concurrent.futures.Future, threads.Future), (Pyro5.client.Proxy, faces.proxy),
-        (audit.wall_clock, lambda: clock.as_datetime().now()), *places.items(),
+        *places.items(),
     ]  # fmt: skip
     return {id(real): (real, virtual) for real, virtual in pairs}
 

@@ -264,13 +264,15 @@ class World:
     def _check_losses(self, book: Notebook, name: str, frames: int) -> None:
         """What the instrument gave whole comes whole, unless its driver died or another client took over."""
         scans = self.witness.scan_of[name]
-        if name not in book.lacks or len(self.books) > 1 or not scans:
+        told = book.lacks.get(name) or book.outcomes[name]
+        is_lost = name in book.lacks or (name in book.missed and "do not come any more" in told)
+        if not is_lost or len(self.books) > 1 or not scans:
             return
         if (
             len(self.witness.frames[scans[0]]) == frames
             and self.witness.driver_of[scans[0]] is self.site.nodes["driver"]
         ):
-            raise Broken(f"{name} was given whole, and its client was told: {book.lacks[name]}")
+            raise Broken(f"{name} was given whole, and its client was told: {told}")
 
 
 @contextmanager
