@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from beamloop.core import DriverFailed, Frozen
+from beamloop.core import Blanker, DriverFailed, Frozen
 from beamloop.core.registry import BLANKERS, INSTRUMENTS, Group
 from beamloop.instrument_server import driver, guard
 from beamloop.instrument_server.face import Face
+from beamloop.instrument_server.rights import LOOPBACK
 from beamloop.instrument_server.server import serving
 from beamloop.instrument_server.settings import ServerSettings
 
@@ -66,7 +67,7 @@ class Child:
         return 0
 
 
-class Line:
+class Line(Blanker):
     """The beam's blanker, shared by the instrument's processes; a dead process moves nothing."""
 
     def __init__(self, site: Site) -> None:
@@ -120,8 +121,8 @@ class Site:
     def places(self) -> dict[Any, Any]:
         """Return what of the programs has its place in this computer."""
         return {
-            REAL["child"]: self._child, REAL["free_port"]: lambda wanted: PORT, REAL["shown"]: self._shown,
-            REAL["find"]: self._find, REAL["take_orders"]: self._take_orders,
+            REAL["child"]: self._child, REAL["free_port"]: lambda *_: PORT, REAL["shown"]: self._shown,
+            REAL["find"]: self._find, REAL["hear"]: lambda *_: None, REAL["take_orders"]: self._take_orders,
         }  # fmt: skip
 
     def start(self) -> None:
@@ -197,8 +198,8 @@ class Site:
         child = next(child for child in self._children if child.node is current_node())
         return kind.model_validate_json(child.orders.model_dump_json()), child.orphaned
 
-    def _shown(self, answer: Any, port: int, *_: object, **__: object) -> Any:
-        return self._faces.shown(Face(answer), port)
+    def _shown(self, answer: Any, address: tuple[str, int], *_: object) -> Any:
+        return self._faces.shown(Face(answer, lambda: LOOPBACK, lambda reason: None), address[1])
 
     def _find(self, group: Group, name: str) -> Callable[..., Any]:
         if group == BLANKERS:
