@@ -75,7 +75,14 @@ class ResumeAsked:
     """Go on after a stop: what was abandoned is in flight again, and bad luck is forgotten."""
 
 
-Event = Measured | Refused | Failed | Interrupted | PauseAsked | ContinueAsked | StopAsked | ResumeAsked
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Candidates that are not to be asked for any more, though nobody measured them: their dose is used up."""
+
+    candidates: tuple[int, ...]
+
+
+Event = Measured | Refused | Failed | Interrupted | Closed | PauseAsked | ContinueAsked | StopAsked | ResumeAsked
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +170,7 @@ class Loop:
         self._taken: dict[str, int] = {}
         self._in_flight: set[str] = set()
         self._closed: set[int] = set()
+        self._passed_over: set[int] = set()
         self._repeats: list[Record] = []
         self._suggested = 0
         self._unlucky = 0
@@ -206,6 +214,8 @@ class Loop:
                 return self._abandon(reason)
             case ResumeAsked():
                 self._take_up()
+            case Closed(candidates):
+                self._passed_over.update(candidates)
             case Measured(measurement) if self._is_open(measurement.measurement_id):
                 self._take_in(measurement)
             case Refused(measurement_id, reason) if self._is_open(measurement_id):
@@ -242,7 +252,7 @@ class Loop:
         if self._ending is None:
             # A belief over a large pool is worth its cost only to the rule that reads it.
             belief = self._policy.belief() if self._stop.uncertainty is not None else None
-            self._ending = self._stop.reached(self._progress, belief, self._closed)
+            self._ending = self._stop.reached(self._progress, belief, self._closed | self._passed_over)
 
     def _give_up(self, name: str, state: Literal["refused", "failed"], reason: str) -> None:
         self._closed.add(self._settle(name, state, reason).suggestion.candidate)
@@ -289,9 +299,9 @@ class Loop:
             return []
         commands: list[Command] = self._again()
         while self._has_room():
-            suggestion = self._policy.suggest(tuple(self._taken.values()))
+            suggestion = self._policy.suggest(tuple(self._taken.values()), tuple(self._passed_over))
             if suggestion is None:
-                self._ending = "no candidate is left: each was measured, refused or failed"
+                self._ending = self._nothing_left()
                 break
             commands.append(self._asked(f"{self._prefix}{self._suggested:04d}", suggestion))
             self._suggested += 1
@@ -299,6 +309,11 @@ class Loop:
             self._finished = True
             commands.append(Finish(self._ending))
         return commands
+
+    def _nothing_left(self) -> str:
+        left_over = self._passed_over - self._closed - set(self._taken.values())
+        why = f", or has no dose left ({len(left_over)} of them)" if left_over else ""
+        return f"no candidate is left: each was measured, refused or failed{why}"
 
     def _again(self) -> list[Command]:
         """Ask anew for what was cut off, also if an ending is reached: it was decided and partly paid for."""

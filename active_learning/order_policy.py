@@ -29,9 +29,9 @@ class OrderPolicy:
         """Remember that this candidate is done."""
         self._measured.add(measurement.candidate)
 
-    def suggest(self, taken: Collection[int]) -> Suggestion | None:
-        """Return the next candidate of the order that is neither measured nor in `taken`; None if none is left."""
-        candidate = self._order.next(self._measured | set(taken))
+    def suggest(self, taken: Collection[int], closed: Collection[int] = ()) -> Suggestion | None:
+        """Return the next candidate of the order that is not measured, `taken` or `closed`; None if none is left."""
+        candidate = self._order.next(self._measured | set(taken) | set(closed))
         if candidate is None:
             return None
         return Suggestion(candidate=candidate, position=position_of(self._pool, candidate), why=self._why)

@@ -124,24 +124,25 @@ class SurrogatePolicy:
         elif self._has_fit:
             self._surrogate.update(measurement.candidate, measurement.value, std)
 
-    def suggest(self, taken: Collection[int]) -> Suggestion | None:
+    def suggest(self, taken: Collection[int], closed: Collection[int] = ()) -> Suggestion | None:
         """Return the open candidate of largest acquisition; None if none is open."""
-        closed = set(self._seen.rows) | set(taken)
-        if len(closed) >= len(self._pool):
+        visited = set(self._seen.rows) | set(taken)
+        shut = visited | set(closed)
+        if len(shut) >= len(self._pool):
             return None
-        if not self._has_fit or len(closed) < self._schedule.first:
-            return self._from_order(closed)
+        if not self._has_fit or len(visited) < self._schedule.first:
+            return self._from_order(visited, shut)
         pending = sorted(set(taken) - set(self._seen.rows))
         belief = self._surrogate.predict_given(pending)
         # Mean, not value: with noise the largest value is often a lucky one.
-        best = float(belief.mean[sorted(closed)].max())
+        best = float(belief.mean[sorted(visited)].max())
         score = np.array(self._acquisition(belief.mean, belief.std, best), dtype=np.float64)
-        score[sorted(closed)] = -np.inf
-        candidate = self._largest(score, belief, closed)
+        score[sorted(shut)] = -np.inf
+        candidate = self._largest(score, belief, shut)
         return Suggestion(
             candidate=candidate,
             position=position_of(self._pool, candidate),
-            why=f"largest {self._name} of {len(self._pool) - len(closed)} open candidates{self._surrogate.basis}",
+            why=f"largest {self._name} of {len(self._pool) - len(shut)} open candidates{self._surrogate.basis}",
             score=float(score[candidate]) if np.isfinite(score[candidate]) else None,
             mean=float(belief.mean[candidate]),
             std=float(belief.std[candidate]),
@@ -151,11 +152,11 @@ class SurrogatePolicy:
         """Return the present belief over the pool; None before the first fit."""
         return self._surrogate.predict() if self._has_fit else None
 
-    def _from_order(self, closed: set[int]) -> Suggestion | None:
-        candidate = self._order.next(closed)
+    def _from_order(self, visited: set[int], shut: set[int]) -> Suggestion | None:
+        candidate = self._order.next(shut)
         if candidate is None:
             return None
-        why = f"first look {len(closed) + 1} of {self._schedule.first}, spread over the pool"
+        why = f"first look {len(visited) + 1} of {self._schedule.first}, spread over the pool"
         return Suggestion(candidate=candidate, position=position_of(self._pool, candidate), why=why)
 
     @staticmethod

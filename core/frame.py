@@ -137,11 +137,11 @@ class ScanEnd(Frozen):
     scan_id
         The scan.
     status
-        `complete`, `stopped` (by a person or the guard) or `failed` (the driver raised).
+        `complete`, `stopped` (by a person or the guard) or `failed` (the driver raised, or frames were lost).
     n_frames
         Frames sent, which is fewer than the header's count unless complete.
     reason
-        Why it was not complete; empty otherwise.
+        Why it was not complete, with the frames that it lacks if its source lost any; empty otherwise.
     electrons
         Electrons that reached the specimen: the dose this scan cost.
     duration_s

@@ -73,6 +73,9 @@ class DetectorInfo(Frozen):
         Limits of the exposure.
     grid
         The only positions that it can give, if it is a recording's; None where any will do.
+    pausable
+        Whether it can wait between batches. One that cannot, as a camera that hardware triggers, loses frames
+        when nobody takes them, and tells which.
     doc
         One line for a person.
     """
@@ -85,6 +88,7 @@ class DetectorInfo(Frozen):
     shortest_dwell_s: PositiveFloat = 1e-7
     longest_dwell_s: PositiveFloat = 10.0
     grid: RecordedGrid | None = None
+    pausable: bool = True
     doc: str = ""
 
 

@@ -187,10 +187,11 @@ class Policy(Protocol):
         """Learn from one finished measurement."""
         ...
 
-    def suggest(self, taken: Collection[int]) -> Suggestion | None:
+    def suggest(self, taken: Collection[int], closed: Collection[int] = ()) -> Suggestion | None:
         """Return the next candidate that is neither measured nor in `taken`; None if none is left.
 
-        `taken` holds candidates that are being measured, were refused, or failed.
+        `taken` holds candidates that are being measured, were refused, or failed; `closed` those that are not to be
+        measured at all, because their dose is used up. A policy may foretell what comes of the first, not of these.
         """
         ...
 

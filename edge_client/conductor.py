@@ -14,9 +14,9 @@ from typing import Literal
 
 from ..active_learning.loop import Command, Finish, Loop, Measure
 from ..core import Suggestion
-from .measuring import Broken, Crashed, Halted, Measuring, News, NoValue, Told, Value
+from .measuring import Broken, Crashed, Halted, Measuring, News, NoDose, NoValue, Told, Value
 from .progress import Onlooker
-from .record.events import Commanded, Ended, Event, Intervened
+from .record.events import Closed, Commanded, Ended, Event, Intervened
 from .record.journal import Journal
 from .record.keeping import KeptJournal
 from .retelling import Retold, loop_event
@@ -81,6 +81,7 @@ class Conductor:
         if told is not None:
             self._asked.update((name, asked.suggestion) for name, asked in told.asked.items())
         self._unlucky = 0
+        self._told_of_dose = False
         self._free_s = clock()
         self.halted = False
 
@@ -132,6 +133,8 @@ class Conductor:
                 return self._learnt(declined, told_s)
             case Broken(interrupted, told_s):
                 return self._learnt(interrupted, told_s)
+            case NoDose(closed, told_s):
+                return self._learnt(closed, told_s)
             case Halted(reason):
                 self._note_halt(news)
                 return self._learnt(Intervened(word="stop", reason=reason), self._clock())
@@ -194,6 +197,12 @@ class Conductor:
                 self._heard(news)
             self._show(news)
 
+    def _show_closed(self, closed: Closed) -> None:
+        # Nearly every measurement closes some once a budget gets tight; journal and report tell of all.
+        if not self._told_of_dose:
+            self._onlooker.note(f"{closed.told()}; the report tells of those to come")
+        self._told_of_dose = True
+
     def _show(self, news: News | StopWished) -> None:
         match news:
             case Value(arrived=arrived):
@@ -203,6 +212,8 @@ class Conductor:
                 self._onlooker.declined(declined.outcome, f"{declined.error}: {declined.message}")
             case Broken(interrupted):
                 self._onlooker.declined("interrupted, to be repeated", interrupted.reason)
+            case NoDose(closed):
+                self._show_closed(closed)
             case Told(text):
                 self._onlooker.note(text)
             case Halted(reason) | StopWished(reason):

@@ -30,6 +30,7 @@ from ..core import (
     InstrumentState,
     InstrumentUnreachable,
     LeaseInfo,
+    Plan,
     ProtocolMismatch,
     Region,
     Scan,
@@ -40,15 +41,19 @@ from ..core import (
 )
 from ..core.closing import Closing
 from ..core.control import PROTOCOL
+from ..core.dry_run import DryRun, TrialStep
 from ..streaming.incoming import IncomingScan, collect
+from ..streaming.reader import Reader
 from ..streaming.receiver import Receiver
 from ..streaming.relay import Gate
+from ..streaming.viewer import Viewer
 from .connection.address import Address
 from .connection.control_line import ControlLine
 from .connection.guard_line import say
 from .connection.heartbeat import Heartbeat
 from .connection.patience import Patience
 from .connection.reached import reached
+from .connection.safety import Safety
 from .connection.shown_key import ShownKey, key_from
 
 ANNOUNCED_WITHIN_S = 10.0
@@ -72,6 +77,11 @@ class RemoteInstrument(Closing):
     key
         Shown on all lines; None shows none, as an instrument on this computer may want none.
 
+    Attributes
+    ----------
+    safety
+        Questions about limits and dose.
+
     Raises
     ------
     InstrumentUnreachable, ProtocolMismatch
@@ -86,6 +96,7 @@ class RemoteInstrument(Closing):
         self.address, self.client, self._purpose = address, client, purpose
         self._gate, self._key = gate, key
         self._control = ControlLine(address, client, key=key)
+        self.safety = Safety(self._control)
         self._lock = threading.Lock()
         self._receiver: Receiver | None = None
         self._heartbeat: Heartbeat | None = None
@@ -114,6 +125,23 @@ class RemoteInstrument(Closing):
             If there is no such parameter; the message names the nearest.
         """
         return self.state().parameters[self.info.parameter(name).name]
+
+    def dose(self, everywhere: bool = False) -> Signal:
+        """Return the largest dose in each part of the specimen, electrons per square metre, shape (ny, nx).
+
+        Its axes are specimen coordinates, scan position plus stage position. It shows the field of view, or
+        `everywhere` that ever took any; `safety.dose()` tells more.
+
+        Raises
+        ------
+        DoseUncounted
+            If the instrument's beam current is not known.
+        """
+        return self.safety.dose(everywhere).map()
+
+    def check(self, *plans: Plan) -> DryRun:
+        """Return what would come of some plans, one after another; nothing is moved or exposed. Needs no lease."""
+        return self.safety.check(TrialStep(name=f"plan {i}", plan=plan) for i, plan in enumerate(plans, start=1))
 
     def take_lease(self, purpose: str = "") -> LeaseInfo:
         """Take the lease and keep it until `release`; asked again, say the new purpose.
@@ -237,8 +265,11 @@ class RemoteInstrument(Closing):
         """Carry out a plan and return all its frames; see `scan`."""
         incoming = self.start(plan, measurement_id or f"{self.client}#{next(self._numbers)}")
         try:
-            signal = collect(incoming, LONGEST_WAIT_S, allow_incomplete=True)
+            signal = collect(incoming, LONGEST_WAIT_S, allow_incomplete=True, keeps=True)
             raise_unless_whole(incoming)
+        except BeamBlanked as error:
+            self.discard(incoming)
+            raise BeamBlanked("; ".join(filter(None, (str(error), self.state().notice)))) from None
         except BaseException:
             self.discard(incoming)
             raise
@@ -281,8 +312,35 @@ class RemoteInstrument(Closing):
         for scan_id in scan_ids:
             self._receiving().discard(scan_id)
 
+    def watch(self, only: str = "", credit: int = 2) -> Viewer:
+        """Look at what is measured here, whoever asked for it; needs no lease and slows nobody. Close it at the end.
+
+        Parameters
+        ----------
+        only
+            Id of the one scan, or measurement, to look at; empty for all.
+        credit
+            Batches on their way at a time; more are smoother on a long line, and older.
+        """
+        return Viewer(self.address.frames, self.client, credit, only, self._key and self._key.frames)
+
+    def read_along(self, only: str = "", credit: int = 32) -> Reader:
+        """Read what somebody else records, every frame or exactly which were lost. Close it at the end.
+
+        Parameters
+        ----------
+        only
+            Id of the one scan, or measurement, to be read; empty for all.
+        credit
+            Messages held here that nobody has taken.
+        """
+        return Reader(self.address.frames, self.client, credit, only, self._key and self._key.frames)
+
     def stop(self, timeout_s: float = 2.0) -> GuardReport:
         """Halt and blank; the instrument needs `arm` to go on. Needs no lease.
+
+        Both are done at once; the report comes when all is read back at rest, or when the instrument's
+        stopping time is over (`connection.guard_line.reports` gives the first answer too).
 
         Raises
         ------
@@ -398,14 +456,14 @@ def raise_unless_whole(incoming: IncomingScan) -> None:
     DriverFailed
         If the driver raised.
     ScanIncomplete
-        If frames lack although its end says otherwise.
+        If frames were lost, or lack although its end says otherwise.
     """
     if incoming.complete:
         return
     end, what = incoming.end, f"scan {incoming.header.scan_id} {incoming.lack()}"
     if end is not None and end.status == "stopped":
         raise BeamBlanked(what)
-    if end is not None and end.status == "failed":
+    if end is not None and end.status == "failed" and not incoming.lost:
         raise DriverFailed(what)
     raise ScanIncomplete(what)
 

@@ -15,6 +15,7 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,12 +23,15 @@ from ..core import (
     BeamBlanked,
     BeamloopError,
     ChannelClosed,
+    DoseRefused,
     DriverFailed,
     FrameBatch,
     GuardReport,
+    InstrumentOutside,
     InstrumentState,
     InstrumentUnreachable,
     Interrupted,
+    KeyRefused,
     LeaseHeld,
     LimitRefused,
     Measurement,
@@ -36,6 +40,7 @@ from ..core import (
     PlanInvalid,
     PointScan,
     ProtocolMismatch,
+    RoleLacking,
     ScanEnd,
     ScanIncomplete,
     StorageFailed,
@@ -44,18 +49,19 @@ from ..core import (
 )
 from ..streaming.incoming import IncomingScan
 from .charge import Charge
+from .dose_left import DoseLeft
 from .instrument import raise_unless_whole
 from .preparation import Preparation
 from .received import Received, receive, reduced
 from .record import events
-from .record.events import Arrived, Budget, Commanded, Declined, Framed
+from .record.events import Arrived, Budget, Closed, Commanded, Declined, Framed
 from .record.keeping import Keeping, Kept
 from .record.run_file import RunFile, StoredRow
 
 REFUSALS = (LimitRefused, NotRecorded, PlanInvalid, UnknownName)
 """Errors after which nothing was exposed and another place may do."""
 
-HALTS = (LeaseHeld, InstrumentUnreachable, ChannelClosed, ProtocolMismatch, StorageFailed)
+HALTS = (LeaseHeld, InstrumentUnreachable, ChannelClosed, KeyRefused, ProtocolMismatch, RoleLacking, StorageFailed)
 """Errors after which, as after a blanked beam, nothing can succeed until a person has looked."""
 
 
@@ -113,6 +119,14 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
+class NoDose:
+    """Candidates have no dose left for a measurement."""
+
+    closed: Closed
+    told_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Halted:
     """The instrument will not measure any more; `lost` if that is a fault and no person's wish.
 
@@ -138,7 +152,7 @@ class Crashed:
     error: BaseException
 
 
-News = Value | NoValue | Broken | Halted | Told | Crashed
+News = Value | NoValue | Broken | NoDose | Halted | Told | Crashed
 
 
 class Measuring:
@@ -160,6 +174,8 @@ class Measuring:
         Waits for a disk that is full or gone, the instrument's or this one's; None does not wait.
     charge
         What an interrupted measurement is charged with if nobody tells.
+    dose
+        Tells which candidates have no dose left; None where nobody counts it.
     """
 
     def __init__(
@@ -171,11 +187,13 @@ class Measuring:
         clock: Callable[[], float],
         keeping: Keeping | None = None,
         charge: Charge | None = None,
+        dose: DoseLeft | None = None,
     ) -> None:
         self._instrument, self._prepared, self._file = instrument, prepared, file
         self._news, self._clock = news, clock
         self._keeping = keeping
         self._charge = charge or Charge()
+        self._dose = dose
         self._unsettled: frozenset[str] = frozenset()
         self._incoming: IncomingScan | None = None
         self._orders: queue.SimpleQueue[Commanded | None] = queue.SimpleQueue()
@@ -212,11 +230,25 @@ class Measuring:
                 if order is None or self._over.is_set():
                     return
                 news = self._one(order, self._clock() - idle_since)
+                if not isinstance(news, Halted):
+                    # First, so that what is decided next knows of it.
+                    self._tell_dose(order, news)
                 self._news(news)
                 if isinstance(news, Halted):
                     return
         except Exception as error:  # the border of the thread: the other one raises it
             self._news(Crashed(error))
+
+    def _tell_dose(self, order: Commanded, news: News) -> None:
+        if self._dose is None:
+            return
+        self._dose.visit(order.suggestion.candidate)
+        if isinstance(news, NoValue) and news.declined.error == DoseRefused.__name__:
+            self._dose.bounded()
+        # An instrument that cannot be asked now will say so to the next command.
+        with suppress(BeamloopError):
+            if candidates := self._dose.used_up():
+                self._news(NoDose(Closed(candidates=candidates, reason=self._dose.reason), self._clock()))
 
     def _one(self, order: Commanded, wait_s: float) -> News:
         self._incoming = None
@@ -231,7 +263,7 @@ class Measuring:
             return Broken(self._cut_off(order, error), self._clock())
         if isinstance(error, BeamBlanked):
             return self._blanked(error, self._cut_off(order, error))
-        if isinstance(error, NotArmed):
+        if isinstance(error, (NotArmed, InstrumentOutside)):
             return self._blanked(error)
         if isinstance(error, HALTS):
             return Halted(f"{type(error).__name__}: {error}", lost=True)
@@ -263,10 +295,11 @@ class Measuring:
         """Ask the guard who or what has blanked the beam: a person's wish is no fault."""
         told = f"{type(error).__name__}: {error}"
         try:
-            reason, activity = self._instrument.guard().reason, self._instrument.state().activity
+            reason, state = self._instrument.guard().reason, self._instrument.state()
         except BeamloopError as silence:
             return Halted(f"{told}; then {silence}", lost=True, interrupted=interrupted)
-        return Halted(f"{reason} ({told})" if reason else told, lost=activity == "lost", interrupted=interrupted)
+        reason = reason or state.notice
+        return Halted(f"{reason} ({told})" if reason else told, lost=state.activity == "lost", interrupted=interrupted)
 
     def _value(self, order: Commanded, wait_s: float) -> Value:
         if order.measurement_id in self._unsettled:

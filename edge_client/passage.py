@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..active_learning.loop import Loop
+from ..active_learning.loop import Closed, Loop
 from ..core import BeamloopError, Policy, Pool, RecordingUnreadable, Signal
 from ..core.registry import POLICIES, REDUCTIONS
 from .charge import Charge
 from .conductor import PATIENCE, Conductor, Inbox, StopWished
+from .dose_left import DoseLeft, dose_over_field
 from .experiment import Experiment
 from .instrument import RemoteInstrument
 from .interrupt import interruptible
@@ -26,6 +27,7 @@ from .measuring import Measuring
 from .plugins import installed, made
 from .preparation import Preparation
 from .progress import Onlooker
+from .record import events
 from .record.checksum import digest
 from .record.events import Arrived, Ended, Installed, Noted
 from .record.journal import Entry, Journal, read
@@ -120,20 +122,42 @@ def _measured(scene: Scene, keeping: Keeping) -> tuple[Ended, Seen]:
             overview = _overview(scene, scans)
             pool = scene.prepared.with_features(overview)
             policy = _policy(experiment, pool, scene)
+            dose = DoseLeft(scene.instrument.safety, scene.prepared, _done_with(scene.past))
+            closed, entries = _close(scene, dose)
         except BeamloopError as error:
             scene.journal.write(Ended(outcome="failed", reason=f"{type(error).__name__}: {error}"))
             raise
         thinking = Thinking(Script(policy, suggestions(scene.past)), scene.clock)
         loop = Loop(thinking, experiment.stop, experiment.ahead, patience=PATIENCE)
-        told = retell(loop, scene.past) if scene.past else None
+        told = retell(loop, [*scene.past, *entries]) if scene.past else None
+        if closed and told is None:
+            loop.handle(Closed(closed.candidates))
         conductor = Conductor(loop, thinking, journal, inbox, scene.onlooker, asker, scene.clock, told)
         charge = Charge(e.event.measurement for e in scene.past if isinstance(e.event, Arrived))
-        worker = Measuring(scene.instrument, scene.prepared, scene.file, inbox.put, scene.clock, keeping, charge)
+        worker = Measuring(scene.instrument, scene.prepared, scene.file, inbox.put, scene.clock, keeping, charge, dose)
         ended = conductor.conduct(worker)
         truth = None if conductor.halted else _truth(scene, scans)
     best = max((r.measurement for r in loop.records if r.measurement), key=lambda m: m.value, default=None)
     frame = None if best is None else scene.file.frame(scene.file.rows()[best.measurement_id])
-    return ended, Seen(pool, overview, thinking.belief(), truth, frame)
+    dosed = dose_over_field(scene.instrument)
+    return ended, Seen(pool, overview, thinking.belief(), truth, frame, dosed)
+
+
+def _done_with(past: Sequence[Entry]) -> list[int]:
+    """Return the candidates that were asked for or closed before."""
+    closed = [candidate for e in past if isinstance(e.event, events.Closed) for candidate in e.event.candidates]
+    return closed + [suggestion.candidate for suggestion in suggestions(past)]
+
+
+def _close(scene: Scene, dose: DoseLeft) -> tuple[events.Closed | None, list[Entry]]:
+    """Write down which candidates have no dose left before anything is decided; return it and its entry."""
+    candidates = dose.used_up()
+    if not candidates:
+        return None, []
+    closed = events.Closed(candidates=candidates, reason=dose.reason)
+    scene.onlooker.note(closed.told())
+    time_s = scene.journal.write(closed)
+    return closed, [Entry(scene.journal.count, time_s, closed)]
 
 
 def _overview(scene: Scene, scans: SideScans) -> Signal | None:
@@ -189,6 +213,8 @@ def _put_found(file: RunFile, prepared: Preparation, story: Story, seen: Seen) -
         maps["uncertainty"] = (f"uncertainty of {target.name}", seen.belief.std)
     if seen.truth is not None:
         maps["truth"] = (target.name, seen.truth)
+    if seen.dose is not None:
+        file.put_map("dose", seen.dose)
     for name, (quantity, values) in maps.items():
         shape = tuple(axis.size for axis in prepared.axes)
         file.put_map(name, Signal(values.reshape(shape), prepared.axes, quantity, target.units))

@@ -6,8 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Axis, DetectorInfo, GridScan, InstrumentInfo, PointScan, Pool, SettingsInvalid, Signal
+from ..core import (
+    Acquisition,
+    Axis,
+    DetectorInfo,
+    GridScan,
+    InstrumentInfo,
+    PointScan,
+    Pool,
+    Region,
+    SettingsInvalid,
+    Signal,
+)
 from ..core.limits import Limits
+from ..core.plan import MOST_POINTS
 from ..core.registry import POLICIES, find
 from ..models.features import patch_features
 from .experiment import Experiment
@@ -47,6 +59,24 @@ class Preparation:
         measure = self.experiment.measure
         return PointScan(detector=measure.detector, points=(position,), dwell_s=measure.dwell_s)
 
+    def everywhere(self) -> tuple[Acquisition, ...]:
+        """Return plans whose positions are the candidates in their order; more than one only for a very long list."""
+        measure, axes = self.experiment.measure, self.axes
+        y, x = axes
+        if not y.values and not x.values and min(y.scale, x.scale) > 0:
+            region = Region(
+                y_m=y.offset - y.scale / 2, x_m=x.offset - x.scale / 2, height_m=y.scale * y.size,
+                width_m=x.scale * x.size,
+            )  # fmt: skip
+            return (
+                GridScan(detector=measure.detector, shape=(y.size, x.size), dwell_s=measure.dwell_s, region=region),
+            )
+        points = [(float(y), float(x)) for y, x in self.pool.positions]
+        return tuple(
+            PointScan(detector=measure.detector, points=tuple(points[i : i + MOST_POINTS]), dwell_s=measure.dwell_s)
+            for i in range(0, len(points), MOST_POINTS)
+        )
+
     def expectation(self) -> GridScan:
         """Return the plan that gives the truth over the whole pool, without noise or dose."""
         measure, (y, x) = self.experiment.measure, self.axes
@@ -71,8 +101,7 @@ def prepare(experiment: Experiment, info: InstrumentInfo) -> Preparation:
     overview, more = _overview(experiment, info)
     prepared = Preparation(experiment, info, overview, target, pool, axes, (note, *more))
     limits = Limits(info)
-    y, x = pool.positions[0].tolist()
-    for plan in (prepared.overview, prepared.point((y, x))):
+    for plan in (prepared.overview, *prepared.everywhere()):
         if plan is not None:
             limits.check(plan)
     return prepared

@@ -117,8 +117,8 @@ class _Asked:
     def observe(self, measurement: Measurement) -> None:
         self.policy.observe(measurement)
 
-    def suggest(self, taken: Collection[int]) -> Suggestion | None:
-        now, step = self.policy.suggest(taken), len(self.decisions)
+    def suggest(self, taken: Collection[int], closed: Collection[int] = ()) -> Suggestion | None:
+        now, step = self.policy.suggest(taken, closed), len(self.decisions)
         if step >= len(self.script):
             # What the run would have suggested next, had it not been cut off.
             return now

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..active_learning.loop import (
     REPEAT,
+    Closed,
     Command,
     ContinueAsked,
     Event,
@@ -50,9 +51,9 @@ class Script:
         """Let the policy learn."""
         self._policy.observe(measurement)
 
-    def suggest(self, taken: Collection[int]) -> Suggestion | None:
+    def suggest(self, taken: Collection[int], closed: Collection[int] = ()) -> Suggestion | None:
         """Return the next line of the script, or what the policy chooses where it has ended."""
-        return self._suggestions.popleft() if self._suggestions else self._policy.suggest(taken)
+        return self._suggestions.popleft() if self._suggestions else self._policy.suggest(taken, closed)
 
     def belief(self) -> Prediction | None:
         """Return the policy's belief."""
@@ -87,6 +88,11 @@ def suggestions(entries: Iterable[Entry]) -> list[Suggestion]:
 def retell(loop: Loop, entries: Sequence[Entry]) -> Retold:
     """Start a loop, tell it everything that its journal says, and return where it then stands."""
     asked = {e.event.measurement_id: e.event for e in entries if isinstance(e.event, events.Commanded)}
+    begun = next((i for i, e in enumerate(entries) if isinstance(e.event, events.Commanded)), len(entries))
+    # What was closed before the first decision must be known to it.
+    for entry in entries[:begun]:
+        if isinstance(entry.event, events.Closed):
+            loop.handle(Closed(entry.event.candidates))
     finish = _finish(loop.start())
     for entry in entries:
         event = loop_event(entry.event)
@@ -113,6 +119,8 @@ def loop_event(event: events.Event) -> Event | None:
             return Refused(event.measurement_id, f"{event.error}: {event.message}")
         case events.Declined():
             return Failed(event.measurement_id, f"{event.error}: {event.message}")
+        case events.Closed(candidates=candidates):
+            return Closed(candidates)
         case events.Interrupted():
             return Interrupted(event.measurement_id, event.reason, event.electrons, event.duration_s)
         case events.Intervened(word="stop"):

@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..core import ProtocolMismatch
 from .experiment import Experiment
 from .instrument import RemoteInstrument
 from .opening import described, make_ready, versions
@@ -23,6 +24,7 @@ from .record.events import Leased, Noted, Opened
 from .record.journal import Durability, Journal
 from .record.run_file import RunFile
 from .record.run_folder import RunFolder, new_run_folder
+from .rehearsal import dose_notes, refuse_hopeless, rehearsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def run_experiment(
         On the second Ctrl-C.
     """
     told = onlooker or Silence()
-    prepared = prepare(request.experiment, instrument.info)
+    prepared = _tried(prepare(request.experiment, instrument.info), instrument)
     with instrument.lease(f"run {request.experiment.name}"), ExitStack() as stack:
         make_ready(instrument, request.arm)
         started = today()
@@ -94,6 +96,17 @@ def run_experiment(
         capacity, swmr = len(prepared.pool), request.experiment.swmr
         file = stack.enter_context(RunFile(folder.run_file, capacity, swmr, durable=durability == "power"))
         return pass_through(Scene(instrument, prepared, folder, journal, file, told, clock))
+
+
+def _tried(prepared: Preparation, instrument: RemoteInstrument) -> Preparation:
+    """Return the experiment with what the instrument says of its dose; one that could not begin is refused here."""
+    try:
+        found = rehearsed(prepared, instrument.safety.check)
+    except ProtocolMismatch:
+        # An older server judges each command when it comes.
+        return prepared
+    refuse_hopeless(found)
+    return replace(prepared, notes=(*prepared.notes, *dose_notes(found)))
 
 
 def _durability(experiment: Experiment, instrument: RemoteInstrument) -> Durability:

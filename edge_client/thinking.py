@@ -33,10 +33,10 @@ class Thinking:
         self._policy.observe(measurement)
         self.spent_s += self._clock() - start
 
-    def suggest(self, taken: Collection[int]) -> Suggestion | None:
+    def suggest(self, taken: Collection[int], closed: Collection[int] = ()) -> Suggestion | None:
         """Let the policy choose."""
         start = self._clock()
-        suggestion = self._policy.suggest(taken)
+        suggestion = self._policy.suggest(taken, closed)
         self.spent_s += self._clock() - start
         return suggestion
 

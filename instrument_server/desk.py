@@ -22,6 +22,7 @@ from ..core import (
     InstrumentInfo,
     InstrumentState,
     LimitRefused,
+    MotionHalted,
     Plan,
     PlanInvalid,
     ProtocolMismatch,
@@ -171,6 +172,7 @@ class Desk:
             parameters=facts.get("parameters", {}),
             clock_s=facts.get("clock_s", 0.0),
             dose_electrons=facts.get("dose_electrons", 0.0),
+            frames_wait=facts.get("frames_wait", ""),
             local=self._override.control,
             interrupted=self._table.interrupted(),
             notice=self._notice,
@@ -179,6 +181,10 @@ class Desk:
     def heard(self, facts: Mapping[str, Any]) -> None:
         """Note the driver's state after a command or a scan."""
         self._facts = dict(facts)
+
+    def told(self, facts: Mapping[str, Any]) -> None:
+        """Note what the driver says while a scan runs."""
+        self.heard({**self._facts, **facts})
 
     def ended(self, message: Mapping[str, Any], is_known: bool = True) -> None:
         """Note that a scan has ended: blank, and let the next command in.
@@ -190,7 +196,7 @@ class Desk:
         is_known
             Whether it was the driver who said it; if not, nobody knows what the scan cost.
         """
-        self.heard({**self._facts, **message})
+        self.heard({**self._facts, **message, "frames_wait": ""})
         end = ScanEnd.model_validate(message["ended"])
         self._beam.close()
         self.minutes.mark("scan ended", **end.model_dump())
@@ -241,9 +247,15 @@ class Desk:
         plan = self._allowed(request)
         if not isinstance(plan, SetParameters):
             raise PlanInvalid(f"'set' was asked with a plan of kind {plan.kind!r}")
+        self._beam.let_move()
         # Counted as moved although the driver may refuse: what is not known is taken as done.
         self._interlock.moves(self._values(), plan.values)
-        after = self._driver.ask("set", ARRIVE_S, plan=plan.model_dump())
+        try:
+            after = self._driver.ask("set", ARRIVE_S, plan=plan.model_dump())
+        except MotionHalted:
+            # It was moved, but not to where it was told.
+            self.heard(self._driver.ask("describe", ANSWER_S))
+            raise
         self.heard(after)
         return {"duration_s": after["duration_s"]}
 

@@ -2,7 +2,8 @@
 
 It may hang or die with its vendor's code; server and guard live elsewhere. Commands come from
 the server one at a time; an acquisition runs to its end, and between batches looks whether the
-guard has called a halt. A second thread only beats to the guard.
+guard has called a halt. Moves are told to the guard's line, which can end them. A second thread
+only beats to the guard.
 """
 
 from __future__ import annotations
@@ -23,22 +24,29 @@ from ..core import (
     Blanker,
     ChannelClosed,
     DriverFailed,
+    FrameBatch,
     Frozen,
     Instrument,
+    MotionHalted,
     Scan,
     ScanEnd,
     SetParameters,
     plan_from,
 )
 from ..core.registry import BLANKERS, INSTRUMENTS, find
+from ..streaming.runs import Runs, runs_of, told
 from ..streaming.sender import Sender
 from .guard_line import GuardLine
 from .keys.armouring import armour_for
 from .orders import take_orders
 from .post import pack, unpack
+from .settings import FrameBounds
 from .word_home import WordHome
 
 BEAT_S = 0.05
+TELL_S = 1.0
+"""How often the server hears what a paused source waits for."""
+
 LOG = logging.getLogger(__name__)
 
 
@@ -56,6 +64,7 @@ class DriverOrders(Frozen):
     blanker: str
     plugin: str
     settings: dict[str, Any]
+    frames: FrameBounds = FrameBounds()
 
 
 class Driver:
@@ -69,6 +78,10 @@ class Driver:
         Where its frames go.
     gone
         Set when the server has left.
+    tell
+        Takes facts for the server while a scan runs.
+    line
+        The guard's line to beam and motion.
 
     Attributes
     ----------
@@ -76,11 +89,24 @@ class Driver:
         Whether a scan is under way.
     halted
         The guard has called a halt to every scan up to this number; set from another thread.
+    stopping_time_s
+        Within which the instrument is at rest after a stop.
     """
 
-    def __init__(self, instrument: Instrument, sender: Sender, gone: threading.Event) -> None:
+    def __init__(
+        self,
+        instrument: Instrument,
+        sender: Sender,
+        gone: threading.Event,
+        tell: Callable[[Mapping[str, Any]], None],
+        line: Blanker,
+    ) -> None:
         self._instrument, self._sender, self._gone = instrument, sender, gone
+        self._tell, self._line = tell, line
+        self.stopping_time_s = instrument.describe().stopping_time_s
+        line.moves(False)
         self._number = 0
+        self._told_s: float | None = None
         self.acquiring = False
         self.halted = 0
 
@@ -100,13 +126,30 @@ class Driver:
 
     def set(self, plan: SetParameters) -> dict[str, Any]:
         """Set parameters; return how long it took and the state after it."""
-        return {"duration_s": self._instrument.write(plan.values), **self.describe()}
+        return {"duration_s": self._moved(plan.values), **self.describe()}
+
+    def _moved(self, values: Mapping[str, float]) -> float:
+        # Said first and looked at second: the guard halts first and looks second, so one of the two sees the other.
+        self._line.moves(True)
+        try:
+            if self._line.is_halted():
+                raise MotionHalted("nothing was set: the instrument is stopped; arm it to go on")
+            duration_s = self._instrument.write(values)
+        except BeamloopError:
+            self._line.moves(False)
+            raise
+        # What a vendor's code raised says nothing of what moves: the line goes on saying that something may.
+        self._line.moves(False)
+        return duration_s
 
     def begin(self, plan: Acquisition, number: int, scan_id: str, measurement_id: str, receiver: str) -> Scan:
         """Announce a scan to its receiver and return its header; `number` is the guard's for it."""
         self._number = number
         scan = self._instrument.begin(plan, scan_id, measurement_id, receiver)
-        self._sender.begin(scan)
+        info = self._instrument.describe()
+        # An expectation is computed and can always wait.
+        pausable = scan.expected or all(d.pausable for d in info.detectors if d.name == scan.detector)
+        self._sender.begin(scan, pausable)
         self.acquiring = True
         return scan
 
@@ -116,22 +159,28 @@ class Driver:
         Whatever the plugin raises ends the scan as failed, with its words as the reason.
         """
         started_s, dose, wall_s = self._instrument.now_s(), self._instrument.dose_electrons(), time.perf_counter()
-        sent, status, reason = 0, "complete", ""
+        sent, lost, status, reason = 0, Runs(), "complete", ""
         try:
             for batch in self._instrument.frames(plan, scan):
-                self._sender.send(batch, self.must_end)
-                sent += len(batch.indices)
+                if self._send(batch, scan.receiver):
+                    sent += len(batch.indices)
+                else:
+                    for run in runs_of(batch.indices):
+                        lost.add(*run)
                 if self.must_end():
                     raise BeamBlanked("the guard called a halt")
-            if sent != scan.n_frames:
-                raise DriverFailed(f"it gave {sent} frames and ended, {scan.n_frames} were announced")
+            if sent + len(lost) != scan.n_frames:
+                raise DriverFailed(f"it gave {sent + len(lost)} frames and ended, {scan.n_frames} were announced")
         except (BeamBlanked, ChannelClosed) as error:
-            status, reason = ("complete", "") if sent == scan.n_frames else ("stopped", str(error))
+            status, reason = ("complete", "") if sent + len(lost) == scan.n_frames else ("stopped", str(error))
         except Exception as error:  # the border to vendor code: report it, and the driver lives on
             LOG.exception("scan %s failed", scan.scan_id)
             status, reason = "failed", f"{type(error).__name__}: {error}"
         finally:
             self.acquiring = False
+        if lost:
+            lacks = f"lacks frames {told(lost.pairs())}: {scan.detector} cannot wait, and nobody took them in time"
+            status, reason = "failed" if status == "complete" else status, f"{reason}; {lacks}".removeprefix("; ")
         end = ScanEnd(
             scan_id=scan.scan_id, status=status, n_frames=sent, reason=reason,
             electrons=self._instrument.dose_electrons() - dose,
@@ -140,6 +189,21 @@ class Driver:
         )  # fmt: skip
         self._sender.end(end)
         return end
+
+    def _send(self, batch: FrameBatch, receiver: str) -> bool:
+        """Send frames, and tell the server while they wait; False if they were lost."""
+        taken = self._sender.send(batch, lambda: self._waiting(receiver))
+        if self._told_s is not None:
+            self._told_s = None
+            self._tell({"frames_wait": ""})
+        return taken
+
+    def _waiting(self, receiver: str) -> bool:
+        now_s = time.monotonic()
+        if self._told_s is None or now_s - self._told_s >= TELL_S:
+            self._told_s = now_s
+            self._tell({"frames_wait": f"{receiver!r}: {self._sender.waits_for(receiver)}"})
+        return self.must_end()
 
     def answers(self, message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Do what one message asks; yield the answer, and for an acquisition its end later."""
@@ -186,7 +250,7 @@ def beat(line: GuardLine, driver: Driver, done: threading.Event, blank: Callable
     The server blanks then too, unless it is silent as well.
     """
     while not done.wait(BEAT_S):
-        facts = line.say("beat", acquiring=driver.acquiring)
+        facts = line.say("beat", acquiring=driver.acquiring, stopping_time_s=driver.stopping_time_s)
         if facts is None:
             blank()
         else:
@@ -207,14 +271,18 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
         context.destroy()
         return
     line = GuardLine(context, orders.guard, orders.token, "driver")
-    armour = armour_for("frames", orders.keys, WordHome().tell)
-    with Sender(f"tcp://{orders.listen}:{orders.frames_port}", armour=armour) as sender:
-        driver = Driver(instrument, sender, gone)
+    armour, bounds = armour_for("frames", orders.keys, WordHome().tell), orders.frames
+    with Sender(
+        f"tcp://{orders.listen}:{orders.frames_port}", bounds.memory_bytes, spill_bytes=bounds.disk_bytes,
+        spill_folder=orders.folder / "frames", reader_bytes=bounds.reader_bytes, viewer_bytes=bounds.viewer_bytes,
+        armour=armour,
+    ) as sender:  # fmt: skip
+        driver = Driver(instrument, sender, gone, lambda facts: events.send(pack({"told": facts})), blanker)
         beats = threading.Thread(target=beat, args=(line, driver, done, blanker.close), name="beat")
         beats.start()
         try:
             # The guard must have heard the driver before anybody asks for the beam.
-            line.say("beat", acquiring=False)
+            line.say("beat", acquiring=False, stopping_time_s=driver.stopping_time_s)
             events.send(pack({"ready": True, **driver.describe()}))
             obey(driver, commands, events, gone)
         finally:

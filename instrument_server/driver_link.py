@@ -34,10 +34,15 @@ class DriverLink:
         The server's ZeroMQ context.
     ended
         Called from the link's thread with the driver's message when a scan has ended.
+    told
+        Called from it with facts that the driver tells while a scan runs.
     """
 
-    def __init__(self, context: zmq.Context, ended: Callable[[Mapping[str, Any]], None]) -> None:
-        self._ended = ended
+    def __init__(
+        self, context: zmq.Context, ended: Callable[[Mapping[str, Any]], None],
+        told: Callable[[Mapping[str, Any]], None],
+    ) -> None:  # fmt: skip
+        self._ended, self._told = ended, told
         self._commands, self._events = context.socket(zmq.PUSH), context.socket(zmq.PULL)
         self._commands.linger = 0
         self._commands.bind(LOOPBACK)
@@ -139,6 +144,8 @@ class DriverLink:
             self._ready.set_exception(error_named(message["failed"])(message["message"]))
         elif "ended" in message:
             self._ended(message)
+        elif "told" in message:
+            self._told(message["told"])
         else:
             waiting = self._waiting.get(message["number"])
             if waiting is not None:

@@ -13,7 +13,17 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
-from ..core import DoseUncounted, Frozen, InstrumentInfo, PlanInvalid, Request, SetParameters, Situation, plan_from
+from ..core import (
+    Acquisition,
+    DoseUncounted,
+    Frozen,
+    InstrumentInfo,
+    PlanInvalid,
+    Request,
+    SetParameters,
+    Situation,
+    plan_from,
+)
 from ..core.control import MOST_WORDS, Verb
 from ..core.dry_run import MOST_STEPS, TrialStep
 from ..core.limits_table import Restriction
@@ -97,13 +107,18 @@ class SafetyDesk:
             raise PlanInvalid(f"'dose' knows the areas 'field' and 'everywhere'; got {area!r:.60}")
         if "plan" not in request.arguments:
             return dose_report(dose, self._info, values, area).model_dump()
+        left = np.packbits(dose.allowed(self._asked_about(request), values)).tobytes()
+        return {"left": left, "bounded": bool(dose.settings.budgets())}
+
+    def _asked_about(self, request: Request) -> Acquisition:
+        """Return the plan of the request, if its positions are within reach."""
         plan = plan_from(request.arguments["plan"])
         if isinstance(plan, SetParameters):
             raise PlanInvalid("which positions have dose left is asked with an acquisition, not with 'set'")
         if plan.count > MOST_ASKED:
             raise PlanInvalid(f"{plan.count} positions were asked about at once; the most is {MOST_ASKED}")
         self._interlock.limits.check(plan)
-        return {"left": np.packbits(dose.allowed(plan, values)).tobytes(), "bounded": bool(dose.settings.budgets())}
+        return plan
 
     def _specimen(self, request: Request) -> dict[str, Any]:
         name = _understood(TypeAdapter(Words), request.arguments.get("name", ""), "a name of a specimen")

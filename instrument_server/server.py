@@ -11,14 +11,14 @@ import secrets
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 import zmq
 
 from .. import __version__
-from ..core import Blanker, DriverFailed, InstrumentInfo, Request, SettingsInvalid, StorageFailed
+from ..core import Blanker, DriverFailed, InstrumentInfo, Request, SettingsInvalid
 from ..core.control import FRAMES_OFFSET, GUARD_OFFSET
 from ..core.limits import Limits
 from ..core.registry import BLANKERS, find
@@ -33,8 +33,8 @@ from .dose_store import DoseStore
 from .driver import DriverOrders
 from .driver_link import DriverLink
 from .face import shown
-from .guard import GuardOrders
 from .guard_line import GuardLine
+from .guard_process import GuardOrders
 from .interlock import Interlock
 from .keys.key_list import Key, KeyList
 from .keys.place import Place
@@ -82,19 +82,22 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
             port=port + GUARD_OFFSET, listen=listen, keys=settings.keys, token=token, folder=folder,
             blanker=plugin.blanker, silence_s=settings.silence_s,
         )  # fmt: skip
-        guard = stack.enter_context(child("beamloop.instrument_server.guard", guard_orders, folder / "guard.log"))
-        guard_endpoint = _first_line(guard, folder / "guard.log")["private"]
-        hear(guard, folder / "guard.log", partial(turned_away.tell, "guard"))
+        complaints = folder / "guard.log"
+        guard = stack.enter_context(child("beamloop.instrument_server.guard_process", guard_orders, complaints))
+        guard_endpoint = _first_line(guard, complaints)["private"]
+        hear(guard, complaints, partial(turned_away.tell, "guard"))
         context = zmq.Context()
         stack.callback(context.destroy, linger=0)
-        line = GuardLine(context, guard_endpoint, token, "server")
+        line = GuardLine(context, guard_endpoint, token, "server", lambda: guard.poll() is None)
         desk_ready: list[Desk] = []
-        link = DriverLink(context, lambda message: desk_ready[0].ended(message))
+        link = DriverLink(
+            context, lambda message: desk_ready[0].ended(message), lambda facts: desk_ready[0].told(facts)
+        )
         stack.callback(link.close)
         driver_orders = DriverOrders(
             commands=link.commands_endpoint, events=link.events_endpoint, guard=guard_endpoint, token=token,
             frames_port=port + FRAMES_OFFSET, listen=listen, keys=settings.keys, folder=folder,
-            blanker=plugin.blanker, plugin=plugin.plugin, settings=plugin.settings,
+            blanker=plugin.blanker, plugin=plugin.plugin, settings=plugin.settings, frames=settings.frames,
         )  # fmt: skip
         driver = stack.enter_context(child("beamloop.instrument_server.driver", driver_orders, folder / "driver.log"))
         hear(driver, folder / "driver.log", partial(turned_away.tell, "frames"))
@@ -116,7 +119,7 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
         stack.callback(desk.minutes.mark, "closing")
         stack.enter_context(_beating(desk))
         if keys is not None:
-            stack.enter_context(_watched(keys, desk, audit))
+            stack.enter_context(_watched(keys, desk))
         stack.enter_context(shown(desk.answer, (listen, port), keys, partial(turned_away.tell, "control")))
         yield info, port
 
@@ -153,17 +156,15 @@ def _keys(settings: ServerSettings) -> KeyList | None:
     return None
 
 
-def _watched(keys: KeyList, desk: Desk, audit: Audit) -> AbstractContextManager[None]:
+def _watched(keys: KeyList, desk: Desk) -> AbstractContextManager[None]:
     """Note what changes in the list of keys, and take the lease from whoever is not on it any more."""
 
     def changed(listed: tuple[Key, ...]) -> None:
-        with suppress(StorageFailed):
-            audit.note("keys changed", listed={key.name: key.role for key in listed})
+        desk.minutes.mark("keys changed", listed={key.name: key.role for key in listed})
 
     def dismiss(holder: str) -> None:
         desk.answer(Request(request_id=f"dismissed-{secrets.token_hex(4)}", client=holder, verb="release"))
-        with suppress(StorageFailed):
-            audit.note("lease taken away", holder=holder, reason="its key is revoked or expired")
+        desk.minutes.mark("lease taken away", holder=holder, reason="its key is revoked or expired")
 
     def holder() -> str:
         lease = desk.state().lease

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from ..core import Frozen, Limit, Rule
 from ..core.storage import Durability
@@ -31,6 +31,25 @@ class Plugin(Frozen):
     plugin: str
     settings: dict[str, Any] = Field(default_factory=dict)
     blanker: str = "shared-line"
+
+
+class FrameBounds(Frozen):
+    """How much of what was acquired is kept until it is stored by whom it is for; table `[frames]`.
+
+    Attributes
+    ----------
+    memory_bytes
+        In memory, for one recorder.
+    disk_bytes
+        After that on disk, in the server's folder; 0 for none. At both bounds the source is paused.
+    reader_bytes, viewer_bytes
+        In memory, for one reader and for one viewer.
+    """
+
+    memory_bytes: NonNegativeInt = 256 * 2**20
+    disk_bytes: NonNegativeInt = 4 * 2**30
+    reader_bytes: NonNegativeInt = 64 * 2**20
+    viewer_bytes: NonNegativeInt = 16 * 2**20
 
 
 class ServerSettings(Frozen):
@@ -61,6 +80,8 @@ class ServerSettings(Frozen):
         lets in whoever has an account on this computer, and nobody else.
     listen
         Address to listen on, for example 0.0.0.0 for all; needs keys unless it is of this computer only.
+    frames
+        How much of what was acquired is kept until it is stored.
     durability
         What begun commands, their answers and the audit survive: a power cut (`power`, four syncs of the
         disk more for each command) or a kill (`process`). If not given, `power` for hardware.
@@ -78,3 +99,4 @@ class ServerSettings(Frozen):
     relay: str | None = None
     keys: Path | None = None
     listen: IPv4Address = IPv4Address("127.0.0.1")
+    frames: FrameBounds = FrameBounds()

@@ -26,6 +26,8 @@ class MicroscopeSettings(Frozen):
         Electrons per square metre that leave 1/e of lattice and edge; 0 for no damage.
     soft_aperture
         Whether the aperture's edge is smoothed.
+    pausable
+        Whether detectors wait while nobody takes their frames; if not, they lose them, as triggered cameras do.
     start
         Values of parameters at the start, by name; others start as built.
     """
@@ -37,4 +39,5 @@ class MicroscopeSettings(Frozen):
     drift_m_per_s: NonNegativeFloat = 3e-12
     critical_dose_per_m2: NonNegativeFloat = 2e27
     soft_aperture: bool = True
+    pausable: bool = True
     start: dict[str, float] = Field(default_factory=dict)

@@ -180,10 +180,11 @@ class IncomingScan:
         return f"{frames}; its end says {self.end.status}, {self.end.n_frames} frames {self.end.reason}".rstrip()
 
 
-def collect(incoming: IncomingScan, timeout_s: float, allow_incomplete: bool = False) -> Signal:
+def collect(incoming: IncomingScan, timeout_s: float, allow_incomplete: bool = False, keeps: bool = False) -> Signal:
     """Return a whole scan as one array, shape (*scan_shape, *frame_shape), with calibrated axes.
 
-    The scan is not acknowledged: call `incoming.stored()` once the array is where it must be.
+    Unless `keeps`, the scan is not acknowledged: call `incoming.stored()` once the array is where it must be. Until
+    then all of it waits at the sender, whose source pauses at its bound.
 
     Parameters
     ----------
@@ -193,6 +194,8 @@ def collect(incoming: IncomingScan, timeout_s: float, allow_incomplete: bool = F
         Longest wait for the next message.
     allow_incomplete
         Return what came, with zeros where `valid` is False, instead of raising.
+    keeps
+        Acknowledge frames as they come, because the array is all that is wanted of them.
 
     Raises
     ------
@@ -205,6 +208,8 @@ def collect(incoming: IncomingScan, timeout_s: float, allow_incomplete: bool = F
     data = np.zeros((scan.n_frames, *scan.frame_shape), dtype=scan.dtype)
     for batch in incoming.batches(timeout_s):
         data[batch.indices] = batch.frames
+        if keeps:
+            incoming.stored()
     if not (incoming.complete or allow_incomplete):
         raise ScanIncomplete(
             f"scan {scan.scan_id!r} {incoming.lack()}; ask for it with allow_incomplete to get the rest"

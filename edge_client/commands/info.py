@@ -90,6 +90,8 @@ def _detector(detector: DetectorInfo, overview: str | None) -> tuple[str, ...]:
 def _doing(state: InstrumentState) -> Iterator[str]:
     so_far = f"{state.dose_electrons:.4g} electrons so far, clock {state.clock_s:.3f} s"
     yield f"state: {state.activity}, beam {state.beam}, {so_far}"
+    if state.frames_wait:
+        yield f"paused until frames are stored by {state.frames_wait}"
     lease = state.lease
     if lease is None:
         yield "lease: nobody holds it"

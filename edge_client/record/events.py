@@ -225,6 +225,30 @@ class Declined(Recorded):
     message: str
 
 
+class Closed(Recorded):
+    """Candidates that are not asked for any more; written before the loop sees it.
+
+    Attributes
+    ----------
+    candidates
+        Indices into the pool.
+    reason
+        Why, for example that their dose budget does not allow a measurement.
+    """
+
+    kind: Literal["closed"] = "closed"
+    candidates: tuple[int, ...]
+    reason: str
+
+    def told(self) -> str:
+        """Return what a person is told.
+
+        >>> Closed(candidates=(3,), reason="no dose left").told()
+        '1 candidate closed: no dose left'
+        """
+        return f"{len(self.candidates)} candidate{'s' if len(self.candidates) > 1 else ''} closed: {self.reason}"
+
+
 class Interrupted(Recorded):
     """A measurement or side scan was cut off; whether it was done is not known, so it is repeated under a new name.
 
@@ -293,6 +317,7 @@ Event = (
     | Framed
     | Arrived
     | Declined
+    | Closed
     | Interrupted
     | Resumed
     | Intervened

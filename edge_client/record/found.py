@@ -35,6 +35,8 @@ class Found:
     ----------
     overview, best_frame
         The first picture, and what the detector gave at the best place; None if not there.
+    dose
+        The dose on the specimen at the end; None if not there.
     maps
         Maps over the pool by name, each shape (m,).
     notes
@@ -44,6 +46,7 @@ class Found:
     overview: Signal | None = None
     maps: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     best_frame: Signal | None = None
+    dose: Signal | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -79,6 +82,8 @@ def _read(file: h5py.File, story: Story, pool: Pool, found: Found) -> None:
                 found.maps[name] = np.asarray(dataset[()], dtype=np.float64).ravel()
             else:
                 found.notes.append(f"the map {name!r} has {dataset.size} values for {len(pool)} candidates; left out")
+    for dataset in _mains(file, "dose"):
+        found.dose = _signal(dataset, dataset[()])
     if story.best is None:
         return
     for dataset in _mains(file, "measured"):

@@ -52,7 +52,7 @@ def seen_in(run_file: Path, story: Story) -> Seen:
         belief, note = _rebuilt(story, pool)
         notes.append(note)
     truth = found.maps.get("truth")
-    return Seen(pool, found.overview, belief, truth, found.best_frame, tuple(notes))
+    return Seen(pool, found.overview, belief, truth, found.best_frame, found.dose, tuple(notes))
 
 
 def _differences(story: Story, pool: Pool, found: Found) -> Iterator[str]:

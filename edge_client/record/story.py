@@ -18,6 +18,7 @@ from ..experiment import Experiment
 from .events import (
     Acquired,
     Arrived,
+    Closed,
     Commanded,
     Declined,
     Described,
@@ -50,6 +51,9 @@ class Seen:
         The noise-free property at every candidate, shape (m,); None where nobody knows it.
     best_frame
         What the detector gave at the best place; None before anything was measured.
+    dose
+        The dose on the specimen at the end, over the field of view, electrons per square nanometre, from everything
+        that was ever done there; None where nobody counts it.
     notes
         What a reader should know of these: what is missing, rebuilt or not as the journal says.
     """
@@ -59,6 +63,7 @@ class Seen:
     belief: Prediction | None = None
     truth: NDArray[np.float64] | None = None
     best_frame: Signal | None = None
+    dose: Signal | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -102,6 +107,8 @@ class Story:
         Wall seconds from the first event to the last.
     acquired
         The scans that were no steps, overview and truth, with the time of each.
+    closings
+        Candidates that were closed without being measured, for want of dose, with the time of each.
     """
 
     opened: Opened
@@ -116,6 +123,7 @@ class Story:
     acquired: tuple[tuple[float, Acquired], ...] = ()
     resumptions: tuple[tuple[float, Resumed], ...] = ()
     interruptions: tuple[tuple[float, Interrupted], ...] = ()
+    closings: tuple[tuple[float, Closed], ...] = ()
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
@@ -160,6 +168,7 @@ def story_of(entries: Iterable[Entry]) -> Story:
         acquired=_timed(found, Acquired),
         resumptions=_timed(found, Resumed),
         interruptions=_timed(found, Interrupted),
+        closings=_timed(found, Closed),
     )
 
 

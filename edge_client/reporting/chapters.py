@@ -36,7 +36,7 @@ class Happening:
 
 def chapters(story: Story) -> list[tuple[str, str, str]]:
     """Return what happened in order: when (seconds from the first), what, and why or with what result."""
-    found = sorted([*_scans(story), *_steps(story), *_words(story)], key=lambda row: row.time_s)
+    found = sorted([*_scans(story), *_steps(story), *_closings(story), *_words(story)], key=lambda row: row.time_s)
     if not found:
         return []
     start_s = found[0].time_s
@@ -96,6 +96,17 @@ def _came(steps: list[Step], best: float, units: str) -> tuple[str, float]:
         told.append(f"best so far {with_error(top, units)}")
         best = top.value
     return ", ".join(told), best
+
+
+def _closings(story: Story) -> Iterator[Happening]:
+    """Tell of the first and the last, since a tight budget closes some at every step."""
+    if not story.closings:
+        return
+    first_s, count = story.closings[0][0], sum(len(event.candidates) for _, event in story.closings)
+    yield Happening(first_s, "dose used up", story.closings[0][1].told())
+    if len(story.closings) > 1:
+        last_s, last = story.closings[-1]
+        yield Happening(last_s, "dose used up", f"{count} candidates closed by now: {last.reason}")
 
 
 def _words(story: Story) -> Iterator[Happening]:

@@ -64,10 +64,10 @@ def overview_figure(overview: Signal, field: Region, measured: Sequence[Measurem
     length = Length.fitting(max(field.height_m, field.width_m))
     low, high = np.nanpercentile(overview.data, [0.5, 99.5])
     image = axes.imshow(
-        overview.data, cmap=PICTURE, extent=_extent(overview.axes[-2], overview.axes[-1], length),
+        overview.data, cmap=PICTURE, extent=extent_of(overview.axes[-2], overview.axes[-1], length),
         vmin=low, vmax=max(high, low + 1e-12), interpolation="nearest",
     )  # fmt: skip
-    _frame(axes, field, length)
+    frame_field(axes, field, length)
     if measured:
         figure.colorbar(_way(axes, measured, length), ax=axes, label="order of measuring", shrink=0.85)
     else:
@@ -81,7 +81,7 @@ def way_figure(field: Region, measured: Sequence[Measurement]) -> Figure:
     axes = figure.subplots()
     axes.set_facecolor("#d9d9d9")
     length = Length.fitting(max(field.height_m, field.width_m))
-    _frame(axes, field, length)
+    frame_field(axes, field, length)
     figure.colorbar(_way(axes, measured, length), ax=axes, label="order of measuring", shrink=0.85)
     return figure
 
@@ -94,7 +94,7 @@ def maps_figure(pool: Pool, field: Region, layers: Sequence[Layer], measured: Se
     panels = figure.subplots(rows, 2, squeeze=False).ravel()
     for axes, layer in zip(panels, layers, strict=False):
         drawn = _drawn(axes, pool, layer, length)
-        _frame(axes, field, length)
+        frame_field(axes, field, length)
         axes.set_title(layer.title, fontsize=11, loc="left")
         figure.colorbar(drawn, ax=axes, label=layer.units, shrink=0.9, extend=_beyond(layer))
     for axes in panels[len(layers) :]:
@@ -133,13 +133,15 @@ def _beyond(layer: Layer) -> Literal["neither", "min", "max", "both"]:
     return "both" if below and above else "min" if below else "max" if above else "neither"
 
 
-def _extent(y: Axis, x: Axis, length: Length) -> tuple[float, float, float, float]:
+def extent_of(y: Axis, x: Axis, length: Length) -> tuple[float, float, float, float]:
+    """Return the edges of a picture with these axes: left, right, bottom, top, as `imshow` takes them."""
     ys, xs = (axis.coordinates() * length.per_metre for axis in (y, x))
     dy, dx = (abs(axis.scale) * length.per_metre / 2 if not axis.values else 0.0 for axis in (y, x))
     return xs[0] - dx, xs[-1] + dx, ys[-1] + dy, ys[0] - dy
 
 
-def _frame(axes: Axes, field: Region, length: Length) -> None:
+def frame_field(axes: Axes, field: Region, length: Length) -> None:
+    """Show the whole field of view, with labels."""
     axes.set_xlim(field.x_m * length.per_metre, (field.x_m + field.width_m) * length.per_metre)
     # y runs down, as a scan does.
     axes.set_ylim((field.y_m + field.height_m) * length.per_metre, field.y_m * length.per_metre)

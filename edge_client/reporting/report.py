@@ -16,6 +16,7 @@ from .asked import again, asked
 from .chapters import chapters
 from .curves import belief_figure, best_figure, budget_figure, every, frame_figure
 from .decisions import decisions, faults
+from .dose import dose
 from .figures import map_layers, maps_figure, overview_figure, way_figure
 from .page import badge, facts, heading, page, picture, row, table, text, title
 from .wording import place, seconds, with_error
@@ -32,7 +33,14 @@ MOST_NOTES = 12
 def report(story: Story, seen: Seen) -> str:
     """Return the report as one HTML document that needs no other file."""
     parts = [*_title(story), *_summary(story, seen), *asked(story), *_when(story), *_places(story, seen)]
-    parts += [*_found(story, seen), *_learning(story, seen), *_time(story), *faults(story), *decisions(story)]
+    parts += [
+        *dose(story, seen),
+        *_found(story, seen),
+        *_learning(story, seen),
+        *_time(story),
+        *faults(story),
+        *decisions(story),
+    ]
     return page(f"{story.experiment.name}: beamloop report", [*parts, *again(story)])
 
 

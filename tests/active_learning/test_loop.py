@@ -293,7 +293,7 @@ class Certain:
     def observe(self, measurement: Measurement) -> None:
         self.doubt[measurement.candidate] = 0.0
 
-    def suggest(self, taken: tuple[int, ...]) -> Suggestion | None:
+    def suggest(self, taken: tuple[int, ...], closed: tuple[int, ...] = ()) -> Suggestion | None:
         left = [i for i in range(4) if self.doubt[i] and i not in taken]
         return Suggestion(candidate=left[0], position=(0.0, 0.0), why="") if left else None
 

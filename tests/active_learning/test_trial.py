@@ -23,9 +23,9 @@ class Walk:
     def observe(self, measurement: Measurement) -> None:
         self.seen.append(measurement)
 
-    def suggest(self, taken: Collection[int]) -> Suggestion | None:
-        closed = {m.candidate for m in self.seen} | set(taken)
-        left = [i for i in range(10) if i not in closed]
+    def suggest(self, taken: Collection[int], closed: Collection[int] = ()) -> Suggestion | None:
+        shut = {m.candidate for m in self.seen} | set(taken) | set(closed)
+        left = [i for i in range(10) if i not in shut]
         return Suggestion(candidate=left[0], position=(float(left[0]), 0.0), why="next") if left else None
 
     def belief(self) -> Prediction | None:

@@ -37,8 +37,8 @@ class Learner:
         self._state = 0.7 * self._state + measurement.value
         self._measured.add(measurement.candidate)
 
-    def suggest(self, taken: Collection[int]) -> Suggestion | None:
-        left = sorted(set(range(36)) - self._measured - set(taken))
+    def suggest(self, taken: Collection[int], closed: Collection[int] = ()) -> Suggestion | None:
+        left = sorted(set(range(36)) - self._measured - set(taken) - set(closed))
         candidate = left[int(abs(self._state) * 1e6) % len(left)]
         return Suggestion(candidate=candidate, position=(float(candidate), 0.0), why=f"{self._state}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from beamloop.edge_client.reporting.terminal_picture import COLUMNS, ROWS, bars, blocks
+from beamloop.edge_client.reporting.blocks import COLUMNS, ROWS, bars, blocks
 
 
 def greys(values: np.ndarray) -> np.ndarray:
