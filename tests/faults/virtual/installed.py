@@ -29,7 +29,7 @@ import beamloop.streaming
 from beamloop.core import registry
 from beamloop.edge_client.connection.control_line import ControlLine
 from beamloop.edge_client.connection.control_stream import wants_key
-from beamloop.instrument_server import children, face, guard, orders, ports, word_home
+from beamloop.instrument_server import children, face, guard_process, orders, ports, word_home
 
 from . import threads
 from .calls import Faces
@@ -73,7 +73,7 @@ def installed(world: Hub, net: Net, faces: Faces, places: Mapping[Any, Any]) -> 
     """Let every program started within the block live in this world."""
     table = stand_ins(world, net, faces, places)
     undo: list[tuple[Any, str, Any]] = []
-    guard.print = says  # type: ignore[attr-defined]
+    guard_process.print = says  # type: ignore[attr-defined]
     connected = ControlLine._connected
     ControlLine._connected = lambda line: faces.proxy(line.address.port)  # type: ignore[method-assign]
     for module, name, value in _SITES or _find_sites(table):
@@ -89,7 +89,7 @@ def installed(world: Hub, net: Net, faces: Faces, places: Mapping[Any, Any]) -> 
     finally:
         for module, name, value in reversed(undo):
             setattr(module, name, value)
-        del guard.print  # type: ignore[attr-defined]
+        del guard_process.print  # type: ignore[attr-defined]
         ControlLine._connected = connected  # type: ignore[method-assign]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from beamloop.core import Blanker, DriverFailed, Frozen
 from beamloop.core.registry import BLANKERS, INSTRUMENTS, Group
-from beamloop.instrument_server import driver, guard
+from beamloop.instrument_server import driver, guard_process
 from beamloop.instrument_server.face import Face
 from beamloop.instrument_server.rights import LOOPBACK
 from beamloop.instrument_server.server import serving
@@ -28,7 +28,11 @@ from .sockets import Net
 from .threads import Event
 
 PORT = 7440
-MAINS = {"beamloop.instrument_server.guard": guard.main, "beamloop.instrument_server.driver": driver.main}
+MAINS = {
+    "beamloop.instrument_server.guard_process": ("guard", guard_process.main),
+    "beamloop.instrument_server.driver": ("driver", driver.main),
+}
+"""What runs in each child, and under which name it is known here."""
 
 
 class Pipe:
@@ -174,8 +178,8 @@ class Site:
 
     @contextmanager
     def _child(self, module: str, orders: Frozen, complaints: Path) -> Iterator[Child]:
-        name = module.rpartition(".")[2]
-        self.nodes[name] = node = self._world.node(name)
+        name = MAINS[module][0]
+        self.nodes[name] = node = self._world.node(name, on=self.nodes["server"])
         child = Child(node, orders)
         self._children.append(child)
         node.spawn(lambda: self._main(module, child))
@@ -191,7 +195,7 @@ class Site:
                     child.wait(1.0)
 
     def _main(self, module: str, child: Child) -> None:
-        MAINS[module]()
+        MAINS[module][1]()
         child.node.exit()
 
     def _take_orders(self, kind: type[Frozen]) -> tuple[Frozen, Event]:
