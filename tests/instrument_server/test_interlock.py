@@ -370,8 +370,8 @@ def test_a_dry_run_bounds_what_a_policy_may_choose(bench: Bench) -> None:
 
 
 VALUES = st.one_of(
-    st.floats(-0.7, 0.7), st.sampled_from([0.25, -0.25, 0.5, -0.5, 0.6]), st.floats(allow_nan=True, allow_infinity=True), st.booleans(), st.text(max_size=3),
-    st.sampled_from([2.0, -2.0, 0.3, 1e-6, -1e-6, 1e-12, 2.0000000000000004, 10**400]),
+    st.floats(-0.7, 0.7), st.sampled_from([0.25, -0.25, 0.5, -0.5, 0.6, 1e-6, -1e-6, 1e-12, 10**400]),
+    st.floats(allow_nan=True, allow_infinity=True), st.booleans(), st.text(max_size=3),
 )  # fmt: skip
 PLACES = st.sampled_from([10.5e-9, 10.9e-9]) | st.floats(-1e-8, 70e-9) | st.floats(allow_nan=True)
 """Mostly one cell, so that budgets are reached."""
