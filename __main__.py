@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .halt import stop_plainly
+from .halt import is_plain, stop_plainly
 
 COMMANDS = "beamloop.commands"
 TAKES_ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -72,9 +72,9 @@ def _refusing(told: str) -> Callable[[], None]:
 def main() -> None:
     """Run the command line; an error of ours is one clear line, status 1, or 2 for wrong use."""
     words = sys.argv[1:]
-    if words[:1] == ["stop"] and len(words) <= 2 and not words[-1].startswith("-"):
+    if is_plain(words):
         # Around the options' parser, which loads pydantic before the word is said.
-        stop_plainly(*words[1:])
+        stop_plainly(words)
     try:
         command_line(sys.argv[1] if len(sys.argv) > 1 else "")()
     except Exception as error:

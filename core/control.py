@@ -34,7 +34,7 @@ Verb = Literal[
     "describe", "state", "limits", "check", "dose", "restrict", "specimen",
     "lease", "renew", "release", "hand_over", "break_glass", "arm", "set", "acquire",
 ]  # fmt: skip
-Rest = Literal["confirmed", "commanded", "unknown"]
+Rest = Literal["confirmed", "commanded", "unknown", "active"]
 Role = Literal["observer", "operator", "engineer"]
 """Each may also do what those before it may."""
 
@@ -229,23 +229,31 @@ class Description(Frozen):
 class GuardReport(Frozen):
     """The guard's answer: for each part, whether its rest is confirmed, commanded or unknown.
 
+    What is only commanded in the first answer is confirmed by read-back, or known to be unknown, in a second
+    one; it is pushed to those who asked with `"follow": true`.
+
     Attributes
     ----------
     word
         What was asked: `blank`, `stop`, `pause` or `state`.
-    beam, acquisition
-        `confirmed` (read back at rest), `commanded` (told, not yet read back) or `unknown`.
+    beam, acquisition, motion
+        `confirmed` (read back at rest), `commanded` (told, not yet read back), `unknown` (cannot be read back, or
+        was not at rest within the driver's stopping time), or `active` (at work, and nothing told it to rest).
     armed
-        Whether the instrument may expose.
+        Whether the instrument may expose and move.
     reason
-        Why it is not armed, or what is known of a silent process; empty if all is well.
+        Why it is not armed, what is known of a silent process, or which part did not obey; empty if all is well.
+    follows_within_s
+        Another report follows on the same line within this time; 0 if this is the last.
     """
 
     word: str
     beam: Rest
     acquisition: Rest
+    motion: Rest = "unknown"
     armed: bool
     reason: str = ""
+    follows_within_s: float = 0.0
 
 
 def belongs(name: str, key: str) -> bool:

@@ -322,7 +322,7 @@ class RemoteInstrument(Closing):
         credit
             Batches on their way at a time; more are smoother on a long line, and older.
         """
-        return Viewer(self.address.frames, self.client, credit, only)
+        return Viewer(self.address.frames, self.client, credit, only, self._key and self._key.frames)
 
     def read_along(self, only: str = "", credit: int = 32) -> Reader:
         """Read what somebody else records, every frame or exactly which were lost. Close it at the end.
@@ -334,10 +334,13 @@ class RemoteInstrument(Closing):
         credit
             Messages held here that nobody has taken.
         """
-        return Reader(self.address.frames, self.client, credit, only)
+        return Reader(self.address.frames, self.client, credit, only, self._key and self._key.frames)
 
     def stop(self, timeout_s: float = 2.0) -> GuardReport:
         """Halt and blank; the instrument needs `arm` to go on. Needs no lease.
+
+        Both are done at once; the report comes when all is read back at rest, or when the instrument's
+        stopping time is over (`connection.guard_line.reports` gives the first answer too).
 
         Raises
         ------

@@ -55,13 +55,17 @@ class Beam:
             If the guard refuses or does not answer.
         """
         facts = self._guard.say("begin", lease_s=min(open_s, BEAM_LEASE_S))
-        if facts is None:
-            self._hear(None)
-            raise NotArmed("the guard does not answer; the beam stays blanked. Restart the server")
-        if "refused" in facts:
-            raise NotArmed(facts["refused"])
-        self._hear(facts)
-        return int(facts["scan"])
+        return int(self._allowed(facts, "the beam stays blanked")["scan"])
+
+    def let_move(self) -> None:
+        """Let something move, if nothing is stopped; a stop that comes later reaches it on the guard's own line.
+
+        Raises
+        ------
+        NotArmed
+            If the guard refuses or does not answer.
+        """
+        self._allowed(self._guard.say("move"), "nothing is moved")
 
     def close(self) -> None:
         """Blank: a scan has ended."""
@@ -102,6 +106,15 @@ class Beam:
         if reason:
             return "paused" if reason.startswith("paused") else "stopped"
         return "acquiring" if self.running is not None else "idle"
+
+    def _allowed(self, facts: Mapping[str, Any] | None, instead: str) -> Mapping[str, Any]:
+        """Return what the guard said; raise if it was silent or refused."""
+        if facts is not None and "refused" in facts:
+            raise NotArmed(str(facts["refused"]))
+        self._hear(facts)
+        if facts is None:
+            raise NotArmed(f"the guard does not answer; {instead}. Restart the server")
+        return facts
 
     def _hear(self, facts: Mapping[str, Any] | None) -> None:
         before, self._facts = self._facts, facts

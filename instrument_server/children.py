@@ -21,7 +21,7 @@ def child(module: str, orders: Frozen, complaints: Path) -> Iterator[subprocess.
     Parameters
     ----------
     module
-        The module to run, for example `beamloop.instrument_server.guard`.
+        The module to run, for example `beamloop.instrument_server.guard_process`.
     orders
         Written to the child's standard input, which stays open as long as the server lives.
     complaints

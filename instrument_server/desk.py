@@ -22,6 +22,7 @@ from ..core import (
     InstrumentInfo,
     InstrumentState,
     LimitRefused,
+    MotionHalted,
     Plan,
     PlanInvalid,
     ProtocolMismatch,
@@ -246,9 +247,15 @@ class Desk:
         plan = self._allowed(request)
         if not isinstance(plan, SetParameters):
             raise PlanInvalid(f"'set' was asked with a plan of kind {plan.kind!r}")
+        self._beam.let_move()
         # Counted as moved although the driver may refuse: what is not known is taken as done.
         self._interlock.moves(self._values(), plan.values)
-        after = self._driver.ask("set", ARRIVE_S, plan=plan.model_dump())
+        try:
+            after = self._driver.ask("set", ARRIVE_S, plan=plan.model_dump())
+        except MotionHalted:
+            # It was moved, but not to where it was told.
+            self.heard(self._driver.ask("describe", ANSWER_S))
+            raise
         self.heard(after)
         return {"duration_s": after["duration_s"]}
 

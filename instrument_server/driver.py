@@ -2,7 +2,8 @@
 
 It may hang or die with its vendor's code; server and guard live elsewhere. Commands come from
 the server one at a time; an acquisition runs to its end, and between batches looks whether the
-guard has called a halt. A second thread only beats to the guard.
+guard has called a halt. Moves are told to the guard's line, which can end them. A second thread
+only beats to the guard.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from ..core import (
     FrameBatch,
     Frozen,
     Instrument,
+    MotionHalted,
     Scan,
     ScanEnd,
     SetParameters,
@@ -78,6 +80,8 @@ class Driver:
         Set when the server has left.
     tell
         Takes facts for the server while a scan runs.
+    line
+        The guard's line to beam and motion.
 
     Attributes
     ----------
@@ -85,12 +89,22 @@ class Driver:
         Whether a scan is under way.
     halted
         The guard has called a halt to every scan up to this number; set from another thread.
+    stopping_time_s
+        Within which the instrument is at rest after a stop.
     """
 
     def __init__(
-        self, instrument: Instrument, sender: Sender, gone: threading.Event, tell: Callable[[Mapping[str, Any]], None]
-    ) -> None:  # fmt: skip
-        self._instrument, self._sender, self._gone, self._tell = instrument, sender, gone, tell
+        self,
+        instrument: Instrument,
+        sender: Sender,
+        gone: threading.Event,
+        tell: Callable[[Mapping[str, Any]], None],
+        line: Blanker,
+    ) -> None:
+        self._instrument, self._sender, self._gone = instrument, sender, gone
+        self._tell, self._line = tell, line
+        self.stopping_time_s = instrument.describe().stopping_time_s
+        line.moves(False)
         self._number = 0
         self._told_s: float | None = None
         self.acquiring = False
@@ -112,7 +126,21 @@ class Driver:
 
     def set(self, plan: SetParameters) -> dict[str, Any]:
         """Set parameters; return how long it took and the state after it."""
-        return {"duration_s": self._instrument.write(plan.values), **self.describe()}
+        return {"duration_s": self._moved(plan.values), **self.describe()}
+
+    def _moved(self, values: Mapping[str, float]) -> float:
+        # Said first and looked at second: the guard halts first and looks second, so one of the two sees the other.
+        self._line.moves(True)
+        try:
+            if self._line.is_halted():
+                raise MotionHalted("nothing was set: the instrument is stopped; arm it to go on")
+            duration_s = self._instrument.write(values)
+        except BeamloopError:
+            self._line.moves(False)
+            raise
+        # What a vendor's code raised says nothing of what moves: the line goes on saying that something may.
+        self._line.moves(False)
+        return duration_s
 
     def begin(self, plan: Acquisition, number: int, scan_id: str, measurement_id: str, receiver: str) -> Scan:
         """Announce a scan to its receiver and return its header; `number` is the guard's for it."""
@@ -222,7 +250,7 @@ def beat(line: GuardLine, driver: Driver, done: threading.Event, blank: Callable
     The server blanks then too, unless it is silent as well.
     """
     while not done.wait(BEAT_S):
-        facts = line.say("beat", acquiring=driver.acquiring)
+        facts = line.say("beat", acquiring=driver.acquiring, stopping_time_s=driver.stopping_time_s)
         if facts is None:
             blank()
         else:
@@ -249,12 +277,12 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
         spill_folder=orders.folder / "frames", reader_bytes=bounds.reader_bytes, viewer_bytes=bounds.viewer_bytes,
         armour=armour,
     ) as sender:  # fmt: skip
-        driver = Driver(instrument, sender, gone, lambda facts: events.send(pack({"told": facts})))
+        driver = Driver(instrument, sender, gone, lambda facts: events.send(pack({"told": facts})), blanker)
         beats = threading.Thread(target=beat, args=(line, driver, done, blanker.close), name="beat")
         beats.start()
         try:
             # The guard must have heard the driver before anybody asks for the beam.
-            line.say("beat", acquiring=False)
+            line.say("beat", acquiring=False, stopping_time_s=driver.stopping_time_s)
             events.send(pack({"ready": True, **driver.describe()}))
             obey(driver, commands, events, gone)
         finally:

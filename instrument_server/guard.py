@@ -1,98 +1,87 @@
-"""The guard process: owns the stop socket, the beam's permission and the blanker.
+"""What the guard does with a word or a beat: it blanks, halts, and says what has come to rest.
 
-Small on purpose: no vendor code, no Pyro, one thread that never waits for anybody. It answers
-a stop within milliseconds whatever server and driver are doing, and blanks by itself when
-either goes silent or when the permission runs out.
-
-Public line (port + 2, ROUTER): `{"word": "blank" | "stop" | "pause" | "state"}` → `GuardReport`.
-Private line (token): `{"token", "who", "act": "beat" | "begin" | "close" | "halt" | "arm", ...}`.
+A state machine without sockets or clock: every call is told the time, and `guard_process.py` does
+the talking. It never waits for anybody: what is not yet at rest is reported as commanded, and as
+confirmed or unknown when it is asked again.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import threading
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
-import zmq
-
-from ..core import Blanker, Frozen, GuardReport, KeyRefused, NotArmed, WireInvalid
+from ..core import Blanker, GuardReport, NotArmed, WireInvalid
 from ..core.control import Rest
-from ..core.registry import BLANKERS, find
-from ..streaming.armour import Armour, armoured
-from .keys.armouring import armour_for
-from .orders import take_orders
-from .post import LOOPBACK, pack, unpack
 from .watch import Watch
-from .word_home import WordHome
 
-POLL_MS = 10
 PATIENCE_S = 0.08
-"""How long an answer waits for the driver to say that it is at rest; it beats every 0.05 s."""
+"""How long an answer that none follows waits for the driver to say that it is at rest; it beats every 0.05 s."""
 
 RECENT_S = 0.2
 """What the driver said this lately still holds for a question; one that is later than this hangs."""
 
 Word = Literal["blank", "stop", "pause", "state"]
-Said = TypeVar("Said")
 
 _WHY = {"stop": "stopped by a person; arm the instrument to go on", "pause": "paused by a person; arm to continue"}
-
-
-class GuardOrders(Frozen):
-    """What a guard is told when it starts, as one line of JSON on its standard input."""
-
-    port: int
-    listen: str
-    keys: Path | None
-    token: str
-    folder: Path
-    blanker: str
-    silence_s: float = 1.0
+_PROVING = "stopped for a moment, to prove the chain"
+_BEFORE = "stopped before this server was started; arm the instrument to go on"
 
 
 class Heard(NamedTuple):
-    """A word, and since when the rest that it asks for counts."""
+    """A word, when it was heard, and whether a second report is to follow the first."""
 
     word: Word
-    since_s: float
+    at_s: float
+    follow: bool = False
 
 
 class Guard:
-    """Answers words and beats, and keeps the blanker as the watch says. One thread.
+    """Carries out words and beats, and keeps beam and motion as the watch says. One thread.
 
     Parameters
     ----------
     blanker
-        The line to the beam blanker.
+        The line to the beam and to what moves. Halted already, it was stopped under an earlier guard, and stays so.
     token
         What private messages must carry.
     silence_s
         How long server and driver may be silent while the beam is open.
-    clock
-        Monotonic seconds.
+    now_s
+        Monotonic seconds, as in every call.
     """
 
-    def __init__(
-        self, blanker: Blanker, token: str, silence_s: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._blanker, self._token, self._clock = blanker, token, clock
-        self._watch = Watch(("server", "driver"), silence_s, clock())
-        self._acquiring, self._told_s = False, -math.inf
+    def __init__(self, blanker: Blanker, token: str, silence_s: float, now_s: float) -> None:
+        self._blanker, self._token = blanker, token
+        self._watch = Watch(("server", "driver"), silence_s, now_s)
+        self._acquiring, self._told_s, self._stopping_s = False, -math.inf, 0.1
         # Scans are numbered as they begin, so that a halt said of one is never taken for the next.
         self._scan, self._halted = 0, 0
+        # Since when each part has been told to rest; None while it may work.
+        self._beam_told_s: float | None = now_s
+        self._scan_told_s: float | None = now_s
+        self._motion_told_s: float | None = None
+        # Stops are numbered too, so that a proof never arms what a person has stopped meanwhile.
+        self._stops, self._proving = 0, False
         blanker.close()
+        if blanker.is_halted():
+            self._watch.stop(_BEFORE)
+            self._motion_told_s = now_s
 
-    def tick(self) -> None:
-        """Blank if the permission is gone."""
-        if not self._watch.may_be_open(self._clock()) and self._blanker.is_open() is not False:
-            self._blanker.close()
+    def tick(self, now_s: float) -> None:
+        """Blank if the permission is gone, and halt again what moves although it was stopped."""
+        if not self._watch.may_be_open(now_s) and self._blanker.is_open() is not False:
+            self._close(now_s)
+        if self._watch.stopped and self._blanker.is_moving():
+            self._blanker.halt()
 
-    def hear(self, message: dict[str, Any]) -> Heard:
+    def leave(self) -> None:
+        """Blank for good; a stop outlives this guard on its line, the moment of a proof does not."""
+        self._blanker.close()
+        if self._proving:
+            self._blanker.free()
+
+    def hear(self, message: Mapping[str, Any], now_s: float) -> Heard:
         """Carry out a word from anybody, at once; the answer is `report`, as soon as it is `settled`.
 
         Raises
@@ -102,38 +91,35 @@ class Guard:
         """
         word = message.get("word")
         if word not in ("blank", "stop", "pause", "state"):
-            raise WireInvalid(f"the guard knows blank, stop, pause and state; got {word!r}")
-        now_s = self._clock()
-        if word == "state":
-            return Heard(word, now_s - RECENT_S)
-        self._blanker.close()
-        self._watch.close()
-        self._halted = self._scan
+            raise WireInvalid(f"the guard knows blank, stop, pause and state; got {str(word)[:40]!r}")
+        if word != "state":
+            self._close(now_s)
+            self._halt_scan(now_s)
         if word in _WHY:
-            self._watch.stop(_WHY[word])
-        return Heard(word, now_s)
+            self._halt_motion(now_s)
+            self._proving = message.get("proof") is True and not (self._watch.stopped and not self._proving)
+            self._watch.stop(_PROVING if self._proving else _WHY[word])
+            self._stops += 1
+        return Heard(word, now_s, message.get("follow") is True)
 
-    def settled(self, heard: Heard) -> bool:
-        """Tell whether the answer to a word can be given: all is at rest, or waiting for the driver is no use."""
-        now_s = self._clock()
-        hopeless = now_s - self._told_s > RECENT_S or now_s >= heard.since_s + PATIENCE_S
-        return heard.word == "state" or hopeless or self._rests(heard)
+    def settled(self, heard: Heard, now_s: float) -> bool:
+        """Tell whether the first answer to a word can be given: all rests, more follows, or waiting is no use."""
+        hopeless = now_s - self._told_s > RECENT_S or now_s >= heard.at_s + PATIENCE_S
+        return heard.word == "state" or heard.follow or hopeless or self.over(heard, now_s)
 
-    def report(self, heard: Heard) -> GuardReport:
+    def over(self, heard: Heard, now_s: float) -> bool:
+        """Tell whether a report can be the last: no part is on its way to rest, or its time is up."""
+        return now_s >= heard.at_s + self._stopping_s or "commanded" not in self._rests(heard, now_s).values()
+
+    def report(self, heard: Heard, now_s: float) -> GuardReport:
         """Return what is known of each part since a word was said."""
-        now_s, is_open = self._clock(), self._blanker.is_open()
-        beam: Rest = "unknown" if is_open is None else "commanded" if is_open else "confirmed"
-        acquisition: Rest = "confirmed" if self._rests(heard) else "commanded"
-        if "driver" in self._watch.silent(now_s):
-            acquisition = "unknown"
-        reason = self._watch.reason(now_s)
-        return GuardReport(word=heard.word, beam=beam, acquisition=acquisition, armed=not reason, reason=reason)
+        rests, why = self._rests(heard, now_s), self._watch.reason(now_s)
+        stuck = [f"the {part} was not read back at rest" for part, told in rests.items() if told == "unknown"]
+        left_s = 0.0 if not heard.follow or self.over(heard, now_s) else heard.at_s + self._stopping_s - now_s
+        reason = "; ".join([*filter(None, [why]), *(stuck if now_s >= heard.at_s + self._stopping_s else [])])
+        return GuardReport(word=heard.word, **rests, armed=not why, reason=reason, follows_within_s=left_s)
 
-    def _rests(self, heard: Heard) -> bool:
-        # What the driver said before the word says nothing about now: it may have begun since.
-        return self._told_s > heard.since_s and not self._acquiring
-
-    def private(self, message: dict[str, Any]) -> dict[str, Any]:
+    def private(self, message: Mapping[str, Any], now_s: float) -> dict[str, Any]:
         """Answer the server or the driver.
 
         Raises
@@ -143,106 +129,88 @@ class Guard:
         """
         if message.get("token") != self._token:
             raise WireInvalid("wrong token on the guard's private line")
-        now_s, act = self._clock(), message.get("act")
+        act = message.get("act")
         self._watch.heard(str(message.get("who")), now_s)
         if message.get("who") == "driver":
             self._acquiring, self._told_s = bool(message.get("acquiring")), now_s
-        if act == "begin":
-            return self._begin(float(message.get("lease_s", 0.0)), now_s)
+            self._stopping_s = float(message.get("stopping_time_s", self._stopping_s))
+        if act in ("begin", "move"):
+            return self._begun(act, message, now_s)
         if act in ("close", "halt"):
-            self._watch.close()
-            self._blanker.close()
-            self._halted = self._scan if act == "halt" else self._halted
+            self._close(now_s)
+            if act == "halt":
+                self._halt_scan(now_s)
         elif act == "arm":
-            self._watch.arm()
+            self._arm(message.get("stops"))
         elif act == "beat":
             if "lease_s" in message:
                 self._watch.renew(float(message["lease_s"]), now_s)
         else:
-            raise WireInvalid(f"the guard's private line knows beat, begin, close, halt and arm; got {act!r}")
+            raise WireInvalid(f"the guard's private line knows beat, begin, move, close, halt and arm; got {act!r}")
         return self._facts(now_s)
 
-    def _begin(self, lease_s: float, now_s: float) -> dict[str, Any]:
-        """Number a scan and open the beam for it; a scan that asks for no time needs no beam."""
-        if lease_s > 0:
+    def _begun(self, act: str, message: Mapping[str, Any], now_s: float) -> dict[str, Any]:
+        """Number a scan and open the beam for it, or let a move begin; a scan that asks for no time needs no beam."""
+        lease_s = float(message.get("lease_s", 0.0))
+        if now_s > float(message.get("before_s", math.inf)):
+            return {"refused": "the guard heard of it too late, when nobody waited for it any more; ask again"}
+        if act == "move" and (why := self._watch.reason(now_s)):
+            return {"refused": f"nothing may move: {why}"}
+        if act == "begin" and lease_s > 0:
             try:
                 self._watch.open(lease_s, now_s)
             except NotArmed as refusal:
                 return {"refused": str(refusal)}
-            self._blanker.open()
-        self._scan += 1
+            # A proof that must not expose asks for the permission only.
+            if message.get("dark") is not True:
+                self._beam_told_s = None
+                self._blanker.open()
+        if act == "begin":
+            self._scan, self._scan_told_s = self._scan + 1, None
         return {"scan": self._scan, **self._facts(now_s)}
 
+    def _arm(self, only_stop: object) -> None:
+        """Free what was stopped; where a stop is named, only if no other came after it."""
+        if only_stop is None or only_stop == self._stops:
+            self._watch.arm()
+            self._blanker.free()
+            self._motion_told_s, self._proving = None, False
+
+    def _close(self, now_s: float) -> None:
+        self._blanker.close()
+        self._watch.close()
+        self._beam_told_s = now_s if self._beam_told_s is None else self._beam_told_s
+
+    def _halt_scan(self, now_s: float) -> None:
+        self._halted = self._scan
+        self._scan_told_s = now_s if self._scan_told_s is None else self._scan_told_s
+
+    def _halt_motion(self, now_s: float) -> None:
+        self._blanker.halt()
+        self._motion_told_s = now_s if self._motion_told_s is None else self._motion_told_s
+
     def _facts(self, now_s: float) -> dict[str, Any]:
-        reason = self._watch.reason(now_s)
-        return {"halted": self._halted, "reason": reason, "open": self._blanker.is_open()}
+        return {
+            "halted": self._halted, "reason": self._watch.reason(now_s), "open": self._blanker.is_open(),
+            "permitted": self._watch.may_be_open(now_s), "stops": self._stops,
+        }  # fmt: skip
 
+    def _rests(self, heard: Heard, now_s: float) -> dict[str, Rest]:
+        # What the driver said before the word says nothing about now: it may have begun since.
+        since_s = now_s - RECENT_S if heard.word == "state" else heard.at_s
+        hangs = "driver" in self._watch.silent(now_s)
+        heard_since = self._told_s > since_s
+        acquires = None if hangs else self._acquiring or not heard_since
 
-def watch_over(orders: GuardOrders, orphaned: threading.Event) -> None:
-    """Run the guard until the server is gone; the beam is blanked before and after."""
-    blanker: Blanker = find(BLANKERS, orders.blanker)(orders.folder)
-    guard = Guard(blanker, orders.token, orders.silence_s)
-    with zmq.Context() as context, context.socket(zmq.ROUTER) as public, context.socket(zmq.ROUTER) as private:
-        for socket in (public, private):
-            socket.linger = 0
-            socket.setsockopt(zmq.MAXMSGSIZE, 4096)
-        armour = armour_for("guard", orders.keys, WordHome().tell, reads=False)
-        armoured(context, public, armour)
-        public.bind(f"tcp://{orders.listen}:{orders.port}")
-        private.bind(LOOPBACK)
-        print(json.dumps({"private": private.getsockopt_string(zmq.LAST_ENDPOINT)}), flush=True)
-        poller = zmq.Poller()
-        poller.register(public, zmq.POLLIN)
-        poller.register(private, zmq.POLLIN)
-        waiting: list[tuple[list[bytes], Heard]] = []
-        while not orphaned.is_set():
-            ready = dict(poller.poll(POLL_MS))
-            if private in ready:
-                *envelope, payload = private.recv_multipart()
-                _send(private, envelope, _understood(payload, guard.private))
-            if public in ready:
-                *parts, payload = public.recv_multipart(copy=False)
-                envelope = [part.bytes for part in parts]
-                heard = refused(armour, payload) or _understood(payload.bytes, guard.hear)
-                if isinstance(heard, Heard):
-                    waiting.append((envelope, heard))
-                else:
-                    _send(public, envelope, heard)
-            guard.tick()
-            for envelope, heard in [w for w in waiting if guard.settled(w[1])]:
-                _send(public, envelope, guard.report(heard).model_dump())
-                waiting.remove((envelope, heard))
-        blanker.close()
-        if armour is not None:
-            armour.take_off()
+        def rest(works: bool | None, told_s: float | None) -> Rest:
+            if works is not True:
+                return "unknown" if works is None else "confirmed"
+            if told_s is None:
+                return "active"
+            return "commanded" if now_s - min(told_s, heard.at_s) < self._stopping_s else "unknown"
 
-
-def refused(armour: Armour | None, frame: zmq.Frame) -> dict[str, Any] | None:
-    """Return the answer to a word that is not heard for its key; None if it is."""
-    try:
-        if armour is not None:
-            armour.name_of(frame)
-    except KeyRefused as refusal:
-        return {"error": str(refusal), "kind": KeyRefused.__name__}
-    return None
-
-
-def _understood(payload: bytes, how: Callable[[dict[str, Any]], Said]) -> Said | dict[str, Any]:
-    """Do what a message says and return what came of it; for a malformed one, what is wrong."""
-    try:
-        return how(unpack(payload))
-    except (WireInvalid, KeyError, TypeError, ValueError) as error:
-        return {"error": str(error)}
-
-
-def _send(socket: zmq.Socket, envelope: list[bytes], message: dict[str, Any]) -> None:
-    socket.send_multipart([*envelope, pack(message)], zmq.NOBLOCK)
-
-
-def main() -> None:
-    """Take the orders from standard input and watch until it closes."""
-    watch_over(*take_orders(GuardOrders))
-
-
-if __name__ == "__main__":
-    main()
+        return {
+            "beam": rest(self._blanker.is_open(), self._beam_told_s),
+            "acquisition": rest(acquires, self._scan_told_s if self._acquiring else heard.at_s),
+            "motion": rest(self._blanker.is_moving(), self._motion_told_s),
+        }

@@ -1,19 +1,30 @@
 """The private line from server or driver to the guard: short questions, short waits.
 
-Any thread may speak; a lock keeps one question on the line at a time.
+Any thread may speak; a lock keeps one question on the line at a time. A guard that is late on a
+busy machine is not a dead one: it counts as silent when its process has ended, or when nothing
+was heard of it for as long as the beam may stay open unrenewed. So a question waits until then,
+and no longer: whoever must blank in its place still does so in time.
 """
 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 import zmq
 
 from .post import pack, unpack
 
-ANSWER_MS = 250
-"""How long the guard may take to answer before it counts as silent."""
+ANSWER_S = 0.25
+"""How long an answer is waited for at least, by a process that was itself late to ask."""
+
+SILENCE_S = 1.0
+"""How long after its last answer a guard that lives counts as late, not as silent."""
+
+LOOK_MS = 20
+"""How often a waiter looks whether the guard still lives."""
 
 
 class GuardLine:
@@ -29,26 +40,43 @@ class GuardLine:
         The secret of this instrument's processes.
     who
         `server` or `driver`.
+    alive
+        Tells whether the guard's process runs, as far as this side can know.
     """
 
-    def __init__(self, context: zmq.Context, endpoint: str, token: str, who: Literal["server", "driver"]) -> None:
-        self._token, self._who = token, who
+    def __init__(
+        self, context: zmq.Context, endpoint: str, token: str, who: Literal["server", "driver"],
+        alive: Callable[[], bool] = lambda: True,
+    ) -> None:  # fmt: skip
+        self._token, self._who, self._alive = token, who, alive
         self._lock = threading.Lock()
+        self._heard_s = time.monotonic()
         self._socket = context.socket(zmq.REQ)
         self._socket.linger = 0
-        self._socket.sndtimeo = ANSWER_MS
+        self._socket.sndtimeo = round(1e3 * ANSWER_S)
         # A lost answer must not block the next question, nor be taken for its answer.
         self._socket.setsockopt(zmq.REQ_RELAXED, 1)
         self._socket.setsockopt(zmq.REQ_CORRELATE, 1)
         self._socket.connect(endpoint)
 
-    def say(self, act: Literal["beat", "begin", "close", "halt", "arm"], **facts: object) -> dict[str, Any] | None:
-        """Send one message; return the guard's answer, or None if it stayed silent."""
+    def say(
+        self, act: Literal["beat", "begin", "move", "close", "halt", "arm"], **facts: object
+    ) -> dict[str, Any] | None:
+        """Send one message; return the guard's answer, or None if it is silent.
+
+        What asks for beam or motion carries the time until which somebody waits here; a guard that
+        hears of it later must not begin it.
+        """
         with self._lock:
+            until_s = max(time.monotonic() + ANSWER_S, self._heard_s + SILENCE_S)
+            message = {"token": self._token, "who": self._who, "act": act, "before_s": until_s, **facts}
             try:
-                self._socket.send(pack({"token": self._token, "who": self._who, "act": act, **facts}))
+                self._socket.send(pack(message))
             except zmq.Again:
                 return None
-            if not self._socket.poll(ANSWER_MS):
-                return None
-            return unpack(self._socket.recv())
+            while not self._socket.poll(LOOK_MS):
+                if time.monotonic() >= until_s or not self._alive():
+                    return None
+            answer = unpack(self._socket.recv())
+            self._heard_s = time.monotonic()
+            return answer

@@ -33,8 +33,8 @@ from .dose_store import DoseStore
 from .driver import DriverOrders
 from .driver_link import DriverLink
 from .face import shown
-from .guard import GuardOrders
 from .guard_line import GuardLine
+from .guard_process import GuardOrders
 from .interlock import Interlock
 from .keys.key_list import Key, KeyList
 from .keys.place import Place
@@ -82,12 +82,13 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
             port=port + GUARD_OFFSET, listen=listen, keys=settings.keys, token=token, folder=folder,
             blanker=plugin.blanker, silence_s=settings.silence_s,
         )  # fmt: skip
-        guard = stack.enter_context(child("beamloop.instrument_server.guard", guard_orders, folder / "guard.log"))
-        guard_endpoint = _first_line(guard, folder / "guard.log")["private"]
-        hear(guard, folder / "guard.log", partial(turned_away.tell, "guard"))
+        complaints = folder / "guard.log"
+        guard = stack.enter_context(child("beamloop.instrument_server.guard_process", guard_orders, complaints))
+        guard_endpoint = _first_line(guard, complaints)["private"]
+        hear(guard, complaints, partial(turned_away.tell, "guard"))
         context = zmq.Context()
         stack.callback(context.destroy, linger=0)
-        line = GuardLine(context, guard_endpoint, token, "server")
+        line = GuardLine(context, guard_endpoint, token, "server", lambda: guard.poll() is None)
         desk_ready: list[Desk] = []
         link = DriverLink(
             context, lambda message: desk_ready[0].ended(message), lambda facts: desk_ready[0].told(facts)

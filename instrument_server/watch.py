@@ -70,6 +70,11 @@ class Watch:
         """Allow the beam to be opened again after a stop or pause."""
         self._stopped = ""
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop or pause holds."""
+        return bool(self._stopped)
+
     def may_be_open(self, now_s: float) -> bool:
         """Tell whether the beam may be open now; once it may not, it stays so until opened anew."""
         if self._open_until_s is not None and (now_s >= self._open_until_s or self.silent(now_s)):

@@ -42,7 +42,7 @@ LONGEST_BATCH_S = 0.05
 """Instrument seconds that one batch of a paced scan takes at most, unless a single frame takes longer."""
 
 STOPPING_TIME_S = 1.0
-"""Within this time after a stop all is at rest: waits end within milliseconds, a busy machine ends a block later."""
+"""Within this time after a stop all is at rest: waits end in milliseconds, computing on a busy machine later."""
 
 _FIELD = Region(y_m=0.0, x_m=0.0, height_m=FIELD_M, width_m=FIELD_M)
 

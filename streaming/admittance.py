@@ -14,8 +14,8 @@ import zmq
 
 from .armour import HANDSHAKE_MS
 
-MOST_FAILURES = 3
-"""So many handshakes in a row may be ended by the server without a reason, as while it restarts."""
+MOST_FAILURES = 10
+"""So many handshakes in a row may be ended without a reason, as a tunnel does while the server behind it restarts."""
 
 UNANSWERED_S = 0.8 * HANDSHAKE_MS / 1000
 """A handshake that fails after this long was not refused: nobody answered it."""
@@ -84,7 +84,10 @@ class Admittance:
 
     def doubt(self) -> str:
         """Return what speaks against being let in, beside a `refusal`, when no answer came; empty if nothing."""
-        return _ENDED if self._failures else _UNANSWERED if self._unanswered else ""
+        return self._ended() if self._failures else _UNANSWERED if self._unanswered else ""
+
+    def _ended(self) -> str:
+        return _ENDED if self._shown else _ENDED_PLAIN
 
     def close(self) -> None:
         """Stop watching."""
@@ -101,9 +104,9 @@ class Admittance:
             return _KEYLESS if self._shown else _LOCKED
         elif time.monotonic() - self._connected_s > UNANSWERED_S:
             self._unanswered = True
-        elif self._shown:
+        else:
             self._failures += 1
-            return _ENDED if self._failures >= MOST_FAILURES else ""
+            return self._ended() if self._failures >= MOST_FAILURES else ""
         return ""
 
 
@@ -132,4 +135,5 @@ _ENDED = (
     "it ends the handshake without a reason: it has other keys than the one that this key was made for, or none; see "
     "the server's audit"
 )
+_ENDED_PLAIN = "it ends the handshake without a reason: it seems to want a key; give --key FILE, or set BEAMLOOP_KEY"
 _UNANSWERED = "it takes the connection and does not answer the handshake: its authenticator is dead, or it hangs"

@@ -1,11 +1,13 @@
 """The line to the guard: stop, blank and pause, behind nothing and with a bounded wait.
 
 Each word gets a socket of its own, so a word that was never answered cannot stand in the
-way of the next one, and any thread may speak at any time.
+way of the next one, and any thread may speak at any time. The guard answers at once with what
+it knows, and once more when the rest is read back, or known to be unknown.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import msgpack
@@ -23,7 +25,24 @@ ANSWER_WITHIN_S = 2.0
 
 
 def say(address: Address, word: Word, timeout_s: float = ANSWER_WITHIN_S, key: ShownKey | None = None) -> GuardReport:
-    """Say one word to the guard of an instrument and return what it confirms.
+    """Say one word to the guard of an instrument and return its last report; see `reports`."""
+    *_, last = reports(address, word, timeout_s, key)
+    return last
+
+
+def reports(
+    address: Address, word: Word, timeout_s: float = ANSWER_WITHIN_S, key: ShownKey | None = None
+) -> Iterator[GuardReport]:
+    """Say one word to the guard; yield what it confirms at once, then what is read back within the stopping time.
+
+    Parameters
+    ----------
+    address, word
+        What is said to whose guard.
+    timeout_s
+        How long the first answer may take, and how late the second may be.
+    key
+        Shown to the guard; None shows none.
 
     Raises
     ------
@@ -34,11 +53,11 @@ def say(address: Address, word: Word, timeout_s: float = ANSWER_WITHIN_S, key: S
     WireInvalid, ProtocolMismatch
         If the guard refused the word or answered something that is no report.
     """
-    with zmq.Context() as context, context.socket(zmq.REQ) as line:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as line:
         line.linger = 0
         admittance = Admittance(context, line, None if key is None else key.guard)
         line.connect(address.guard)
-        line.send(msgpack.Packer().pack({"word": word}))
+        line.send_multipart([b"", msgpack.Packer().pack({"word": word, "follow": True})])
         refusal = "" if answered(line, admittance, timeout_s) else admittance.refusal() or admittance.doubt()
         admittance.close()
         if refusal:
@@ -48,7 +67,11 @@ def say(address: Address, word: Word, timeout_s: float = ANSWER_WITHIN_S, key: S
                 f"{word!r} was sent to the guard at {address.guard} and not answered within {timeout_s:g} s; "
                 "it is unknown whether it was heard: use the instrument's own stop"
             )
-        return _report(line.recv(), word)
+        report = _report(line.recv_multipart()[-1], word)
+        yield report
+        if report.follows_within_s:
+            in_time = line.poll(round(1e3 * (report.follows_within_s + timeout_s)))
+            yield _report(line.recv_multipart()[-1], word) if in_time else _unknown(report)
 
 
 def _report(payload: bytes, word: Word) -> GuardReport:
@@ -61,3 +84,10 @@ def _report(payload: bytes, word: Word) -> GuardReport:
         return GuardReport.model_validate(answer)
     except ValidationError as error:
         raise ProtocolMismatch(f"the guard answered {word!r} with no report this version knows: {error}") from None
+
+
+def _unknown(report: GuardReport) -> GuardReport:
+    """Return a report whose second part never came: what was only commanded is unknown."""
+    lacking = {part for part in ("beam", "acquisition", "motion") if getattr(report, part) == "commanded"}
+    reason = "; ".join(filter(None, [report.reason, "the guard did not say whether the rest came to rest"]))
+    return report.model_copy(update={**dict.fromkeys(lacking, "unknown"), "reason": reason, "follows_within_s": 0.0})

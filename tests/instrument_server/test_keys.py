@@ -17,7 +17,12 @@ import msgpack
 import pytest
 import zmq
 
-from beamloop.core import DoseUncounted, KeyRefused, LeaseHeld, NotArmed, PlanInvalid, RoleLacking, SettingsInvalid
+from beamloop.core import (
+    BeamloopError,
+    InstrumentUnreachable,
+    KeyRefused,
+    RoleLacking,
+)
 from beamloop.core.control import Role, Verb
 from beamloop.edge_client import connect
 from beamloop.edge_client.connection.guard_line import say
@@ -55,7 +60,9 @@ def test_each_role_may_say_what_is_declared_and_nothing_else(role: Role, keyed: 
             may[verb] = True
         except RoleLacking:
             may[verb] = False
-        except (DoseUncounted, LeaseHeld, NotArmed, PlanInvalid, SettingsInvalid):
+        except (InstrumentUnreachable, KeyRefused):
+            raise
+        except BeamloopError:
             # It has no lease, or gave no plan: the role let it come that far.
             may[verb] = True
     line.close()
@@ -88,9 +95,9 @@ def test_a_whole_scan_comes_over_three_lines_with_keys(keyed: Keyed) -> None:
 def test_who_shows_no_key_is_told_so_on_every_line_and_audited(keyed: Keyed) -> None:
     with pytest.raises(KeyRefused, match="wants a key; give --key FILE"):
         keyed.line(None).ask("describe")
-    with pytest.raises(KeyRefused, match="wants a key"):
+    with pytest.raises(KeyRefused, match=r"wants? a key"):
         say(keyed.address, "stop", WAIT_S)
-    with Receiver(keyed.address.frames, "test") as receiver, pytest.raises(KeyRefused, match="wants a key"):
+    with Receiver(keyed.address.frames, "test") as receiver, pytest.raises(KeyRefused, match=r"wants? a key"):
         receiver.scan("a", WAIT_S)
     for line in ("control", "guard", "frames"):
         until(lambda line=line: any("came without a key" in why for why in keyed.turned_away(line)), WAIT_S)
@@ -99,7 +106,7 @@ def test_who_shows_no_key_is_told_so_on_every_line_and_audited(keyed: Keyed) -> 
 def test_the_key_of_another_instrument_is_refused_on_every_line(keyed: Keyed, foreign: ShownKey) -> None:
     with pytest.raises(KeyRefused, match=r"is not the instrument that the key .*ada\.key was made for"):
         keyed.line(foreign).ask("describe")
-    with pytest.raises(KeyRefused, match="it has other keys than the one that this key was made for"):
+    with pytest.raises(KeyRefused, match="it has other keys than the one"):
         say(keyed.address, "stop", WAIT_S, foreign)
     with Receiver(keyed.address.frames, "ada", key=foreign.frames) as receiver, pytest.raises(KeyRefused):
         receiver.scan("a", WAIT_S)
@@ -186,7 +193,7 @@ def test_a_revocation_ends_scan_lease_frames_and_words_that_are_under_way(keyed:
         frames = incoming.batches(WAIT_S)
         next(frames)
         with guard_socket(keyed, key) as guard:
-            assert said(guard, "state")["beam"] in ("confirmed", "commanded")
+            assert said(guard, "state")["beam"] == "active"
             revoke_key(keyed.place, key.name)
             with suppress(KeyRefused):
                 # The scan is stopped when its lease is taken away; the end of it may still be sent.
@@ -282,6 +289,40 @@ def test_without_keys_other_computers_are_refused_before_anything_listens(tmp_pa
         assert (done.returncode, done.stdout) == (2, "")
         assert told in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    done = [sys.executable, "-m", "beamloop", *words]
+    return subprocess.run(done, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_commands_of_a_person_show_a_key(keyed: Keyed) -> None:
+    key, where = keyed.key("observer"), str(keyed.address)
+    until_let_in(lambda: keyed.line(key).ask("state"))
+    told = command("info", where, "--key", str(key.file))
+    assert f"you are {key.name} (observer), by your key" in told.stdout, told.stderr
+    stopped = command("stop", where, "--key", str(key.file))
+    assert (stopped.returncode, "confirmed at rest" in stopped.stdout) == (0, True), stopped.stderr
+    for words, told in (
+        ((), "it wants a key"),
+        (("--json",), "it wants a key"),
+        (("--key", "x.key"), "no readable key file"),
+    ):
+        refused = command("stop", where, *words)
+        assert refused.returncode == (2 if words[:1] == ("--key",) else 1)
+        assert told in refused.stderr
+
+
+def test_neither_server_nor_guard_nor_a_client_loads_what_makes_certificates() -> None:
+    for module in (
+        "instrument_server.server",
+        "instrument_server.guard_process",
+        "instrument_server.driver",
+        "edge_client",
+    ):
+        look = f"import sys, beamloop.{module}; print('cryptography' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout.strip() == "False", module
 
 
 def openssl(keyed: Keyed, *words: str) -> str:

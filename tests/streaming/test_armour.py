@@ -81,7 +81,7 @@ def test_a_listed_key_receives_under_its_own_name(keyed: Keyed) -> None:
 @pytest.mark.parametrize(
     ("key", "said", "audited"),
     [
-        (None, "it wants a key; give --key FILE", "it came without a key"),
+        (None, "a key; give --key FILE", "it came without a key"),
         (key_of(EVE), "the key is not on its list", "that key is not on the list"),
         (key_of(ADA, server=EVE[0]), "it has other keys than the one", "made for another server"),
     ],
@@ -100,7 +100,9 @@ def test_a_key_cannot_receive_under_the_name_of_another(keyed: Keyed) -> None:
 
 def test_a_plain_sender_is_not_taken_for_the_one_that_a_key_was_made_for() -> None:
     with Sender() as sender:
-        assert "serves without keys" in refusal(sender.endpoint, "ada/edge", key_of(ADA))
+        told = refusal(sender.endpoint, "ada/edge", key_of(ADA))
+    # Whose greeting is read first decides which side ends the handshake.
+    assert "serves without keys" in told or "or none" in told
 
 
 def test_a_revoked_key_gets_no_more_frames_on_its_open_connection(keyed: Keyed) -> None:
@@ -135,6 +137,41 @@ def test_without_an_authenticator_nobody_is_let_in_and_the_reason_is_said(keyed:
     ):
         receiver.scan("a", 2.5)
     assert not keyed.sender.statistics().receivers
+
+
+@pytest.mark.parametrize("key", [ADA, EVE, None])
+def test_without_an_authenticator_a_bare_client_brings_nothing_in(key: tuple[str, str] | None) -> None:
+    armour = Armour(SERVER[1], Listed(ada=ADA[0]), lambda who, why: None)
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router, context.socket(zmq.DEALER) as client:
+        armour.put_on(context, router)
+        port = router.bind_to_random_port("tcp://127.0.0.1")
+        armour.take_off()
+        client.linger = 0
+        if key is not None:
+            client.curve_publickey, client.curve_secretkey = key[0].encode(), key[1].encode()
+            client.curve_serverkey = SERVER[0].encode()
+        client.connect(f"tcp://127.0.0.1:{port}")
+        client.send(b"let me in")
+        assert not router.poll(300)
+
+
+@pytest.mark.parametrize(("key", "comes"), [(ADA, True), (EVE, False), (None, False)])
+def test_a_bare_client_brings_something_in_with_a_listed_key_only(key: tuple[str, str] | None, comes: bool) -> None:
+    armour = Armour(SERVER[1], Listed(ada=ADA[0]), lambda who, why: None)
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router, context.socket(zmq.DEALER) as client:
+        armour.put_on(context, router)
+        port = router.bind_to_random_port("tcp://127.0.0.1")
+        client.linger = 0
+        if key is not None:
+            client.curve_publickey, client.curve_secretkey = key[0].encode(), key[1].encode()
+            client.curve_serverkey = SERVER[0].encode()
+        client.connect(f"tcp://127.0.0.1:{port}")
+        client.send(b"let me in")
+        assert bool(router.poll(1e3 * WAIT_S if comes else 300)) is comes
+        if comes:
+            *_, frame = router.recv_multipart(copy=False)
+            assert armour.name_of(frame) == "ada"
+        armour.take_off()
 
 
 def test_silent_peers_do_not_keep_a_receiver_out(keyed: Keyed) -> None:

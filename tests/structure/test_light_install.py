@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from beamloop import halt
-from beamloop.core import control
+from beamloop.core import control, key_file
 
 # What the light installation lacks is made impossible to import.
 LIGHT = """
@@ -31,6 +31,7 @@ def test_a_stop_imports_nothing_heavy_and_knows_the_ports_of_the_others() -> Non
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=True)
     assert not {"numpy", "pydantic", "Pyro5", "scipy", "h5py"} & set(done.stdout.split())
     assert (halt.PORT, halt.GUARD_OFFSET) == (control.PORT, control.GUARD_OFFSET)
+    assert halt.KEY_MARK == key_file.MARK
 
 
 @pytest.mark.parametrize(("words", "status"), [(("stop", "localhost:1"), 1), (("stop", ":"), 2)])
@@ -41,7 +42,7 @@ def test_a_plain_stop_parses_no_options_and_tells_wrong_use_like_any_command(
         "import atexit, sys\n"
         "atexit.register(lambda: print('pydantic' in sys.modules))\n"
         "import beamloop.halt\n"
-        "beamloop.halt.stop.__defaults__ = (*beamloop.halt.stop.__defaults__[:3], 0.1, False)\n"
+        "beamloop.halt.stop.__defaults__ = (*beamloop.halt.stop.__defaults__[:4], 0.1, False)\n"
         "from beamloop.__main__ import main\n"
         "main()\n"
     )
