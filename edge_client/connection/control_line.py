@@ -51,8 +51,8 @@ class ControlLine:
         self, address: Address, client: str, timeout_s: float = ANSWER_WITHIN_S, key: ShownKey | None = None
     ) -> None:
         self.address, self.client, self._timeout_s, self._key = address, client, timeout_s, key
-        # A later process of the same name must not be given the answers of this one.
-        self._named, self._numbers = f"{client}/{secrets.token_hex(4)}", itertools.count(1)
+        # A client may come back under its name; its requests must not be taken for those from before.
+        self._asker, self._numbers = f"{client}/{secrets.token_hex(4)}", itertools.count(1)
         self._idle: list[Proxy] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -79,7 +79,7 @@ class ControlLine:
             If the answer is none that this version knows.
         """
         request = Request(
-            request_id=request_id or f"{self._named}/{next(self._numbers)}",
+            request_id=request_id or f"{self._asker}-{next(self._numbers)}",
             client=self.client,
             verb=verb,
             arguments=arguments or {},
