@@ -393,11 +393,11 @@ class Sender(Closing):
     def _turn(self) -> None:
         """Hear what came and say what is due, for whoever holds `_speaking`."""
         self._put_due()
-        if self._router.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        if int(self._router.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             self._hear_all()
             self._put_due()
             # The descriptor tells of each arrival once, and speaking may have swallowed it.
-            if self._router.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+            if int(self._router.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
                 with self._changed:
                     self._bell.ring()
 
