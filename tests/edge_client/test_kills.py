@@ -8,13 +8,10 @@ lost, and every decision is the one that the journal's events lead to.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -35,7 +32,8 @@ from beamloop.edge_client.record.run_folder import RunFolder
 from beamloop.edge_client.record.story import story_of
 from beamloop.edge_client.replaying import replayed
 
-from .nursery import Nursery
+from ..nursery import Nursery
+from ..served import Served
 
 KILLS = int(os.environ.get("BEAMLOOP_CRASHES", "20"))
 FIRST_SEED = int(os.environ.get("BEAMLOOP_SEED", "0"))
@@ -75,72 +73,6 @@ growth = 1.5
 [stop]
 points = {POINTS}
 """
-
-
-class Served:
-    """A served simulator that can be killed in parts and starts again in the same folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._process = folder, None
-        self.address = ""
-
-    def up(self) -> str:
-        """Start it, if it is not up and whole, and return its address."""
-        if self._process is not None and self._process.poll() is None and len(self._children()) == 2:
-            return self.address
-        self.down()
-        command = [sys.executable, "-m", "beamloop", "serve", "simulator", "--port", "0", "--json"]
-        self._process = subprocess.Popen(
-            [*command, "--folder", str(self._folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        assert self._process.stdout is not None
-        self.address = f"127.0.0.1:{json.loads(self._process.stdout.readline())['port']}"
-        return self.address
-
-    def kill(self, victim: str) -> None:
-        """Kill the server, its driver, its guard, or all of them."""
-        assert self._process is not None
-        children = self._children()
-        chosen = {"server": [self._process.pid], "all": [self._process.pid, *children.values()]}
-        for process in chosen.get(victim, [children.get(victim, 0)]):
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-
-    def down(self) -> None:
-        """End it and wait until all its processes are gone."""
-        if self._process is None:
-            return
-        children = self._children()
-        self._process.terminate()
-        try:
-            self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(15)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        until = time.monotonic() + 15
-        while any(Path(f"/proc/{process}").exists() for process in children.values()) and time.monotonic() < until:
-            time.sleep(0.02)
-
-    def requests(self) -> Counter[str]:
-        """Return how often each request to acquire was done, as the audit tells."""
-        lines = (json.loads(line) for line in (self._folder / "audit.jsonl").read_text().splitlines())
-        return Counter(line["request"] for line in lines if line["event"] == "done" and line.get("verb") == "acquire")
-
-    def _children(self) -> dict[str, int]:
-        assert self._process is not None
-        try:
-            numbers = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        except OSError:
-            return {}
-        found = {}
-        for number in numbers:
-            with suppress(OSError):
-                words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
-                name = next((word.decode().rpartition(".")[2] for word in words if b"instrument_server" in word), "")
-                found |= {name: int(number)} if name else {}
-        return found
 
 
 @dataclass(frozen=True)
