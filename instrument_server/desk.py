@@ -112,7 +112,7 @@ class Desk:
                 )
             )
         if request.verb == "describe":
-            return Reply(status="done", value=self._describe())
+            return Reply(status="done", value=self._describe(caller))
         if request.verb == "state":
             return Reply(status="done", value=self.state().model_dump())
         try:
@@ -192,14 +192,14 @@ class Desk:
         elif self._lease.holder(self._clock()) == self._beam.keeper:
             self._beam.beat(keeps_open=True)
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self, caller: Caller) -> dict[str, Any]:
         values = self._facts.get("parameters", {})
         parameters = tuple(
             p.model_copy(update={"value": values.get(p.name, p.value), **self._limits.of(p.name).model_dump()})
             for p in self._info.parameters
         )
         info = self._info.model_copy(update={"parameters": parameters})
-        return Description(protocol=PROTOCOL, version=self._version, info=info).model_dump()
+        return Description(protocol=PROTOCOL, version=self._version, info=info, role=caller.role).model_dump()
 
     def _note(self, request: Request, reply: Reply) -> None:
         facts = {"client": request.client, "verb": request.verb, "arguments": request.arguments}

@@ -10,6 +10,7 @@ import typer
 
 from ...core import Description, DetectorInfo, InstrumentState, Parameter
 from ..instrument import RemoteInstrument, connect
+from .standing import standing
 
 _SOURCES = {
     "simulator": "SIMULATOR - no specimen, no real beam",
@@ -45,6 +46,8 @@ def _identity(instrument: RemoteInstrument) -> Iterator[str]:
     if told.doc:
         yield told.doc
     yield f"at {instrument.address}, beamloop {description.version}, protocol {description.protocol}"
+    if description.role is not None:
+        yield f"you are here as {description.role}"
     field = told.field
     corner = f"corner at {field.y_m:.4g}, {field.x_m:.4g} m"
     yield f"field of view: {field.height_m:.4g} m x {field.width_m:.4g} m (y, x), {corner}"
@@ -82,12 +85,7 @@ def _detector(detector: DetectorInfo, overview: str | None) -> tuple[str, ...]:
 def _doing(state: InstrumentState) -> Iterator[str]:
     so_far = f"{state.dose_electrons:.4g} electrons so far, clock {state.clock_s:.3f} s"
     yield f"state: {state.activity}, beam {state.beam}, {so_far}"
-    lease = state.lease
-    if lease is None:
-        yield "lease: nobody holds it"
-    else:
-        purpose, left = lease.purpose or "no purpose given", f"{lease.expires_in_s:.1f} s"
-        yield f"lease: {lease.holder} ({purpose}), expires in {left} unless renewed"
+    yield from standing(state)
 
 
 def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from ..progress import progress
 from ..record.run_folder import find_run
 from ..resuming import resume_run, unfinished
 from .outcome import tell, tell_detached, told_how_to_go_on
+from .queueing import queued, refuse_to_wait_detached
 
 
 def resume(
@@ -24,6 +25,9 @@ def resume(
     ] = None,
     parent: Annotated[Path, typer.Option("--runs", help="Folder in which runs are looked for by name.")] = Path("runs"),
     arm: Annotated[bool, typer.Option("--arm", help="Arm an instrument that a person has stopped.")] = False,
+    wait_for_lease: Annotated[
+        bool, typer.Option("--wait-for-lease", help="Stand in the queue if somebody else commands the instrument.")
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Let the run go on without this terminal; see `beamloop attach`.")
     ] = False,
@@ -41,12 +45,15 @@ def resume(
     """
     cut_off = unfinished(find_run(run, parent).path)
     where = from_anywhere(instrument or cut_off.last_instrument)
+    refuse_to_wait_detached(wait_for_lease, detach)
     if detach:
         words = ["resume", str(cut_off.folder.path), "--instrument", where]
         tell_detached(detached([*words, *(["--arm"] if arm else [])]), as_json)
         return
     with told_how_to_go_on(str(cut_off.folder.path)), ExitStack() as stack:
         connected = stack.enter_context(instrument_at(where, cut_off.client))
+        if wait_for_lease:
+            queued(connected, f"resume {cut_off.experiment.name}", lambda text: typer.echo(text, err=True))
         console = Console(stderr=as_json, quiet=as_json)
         onlooker = stack.enter_context(progress(cut_off.experiment, console, past=cut_off.measurements))
         finished = resume_run(cut_off, connected, where, arm, Announcing(onlooker) if announce else onlooker)
