@@ -40,14 +40,16 @@ from ..core import (
     plan_from,
 )
 from ..core.closing import Closing
-from ..core.control import PROTOCOL
+from ..core.control import PLANS, PROTOCOL
 from ..core.dry_run import DryRun, TrialStep
+from ..core.hearing import heard
 from ..streaming.incoming import IncomingScan, collect
 from ..streaming.reader import Reader
 from ..streaming.receiver import Receiver
 from ..streaming.relay import Gate
 from ..streaming.viewer import Viewer
 from .connection.address import Address
+from .connection.clock_offset import ClockOffset, measured_offset
 from .connection.control_line import ControlLine
 from .connection.guard_line import say
 from .connection.heartbeat import Heartbeat
@@ -114,7 +116,14 @@ class RemoteInstrument(Closing):
 
     def state(self) -> InstrumentState:
         """Return what the instrument is doing now, who holds the lease and the present values."""
-        return InstrumentState.model_validate(self._control.ask("state"))
+        return heard(InstrumentState, self._control.ask("state"))
+
+    def clock_offset(self) -> ClockOffset | None:
+        """Measure by how much the time of day there is ahead of here; None if the server is too old to be asked."""
+        try:
+            return measured_offset(lambda: float(self._control.ask("clock")["now_s"]))
+        except ProtocolMismatch:
+            return None
 
     def read(self, name: str) -> float:
         """Return the present value of a parameter, SI units.
@@ -151,7 +160,7 @@ class RemoteInstrument(Closing):
         LeaseHeld
             If somebody else holds it; the message says who and why.
         """
-        lease = LeaseInfo.model_validate(self._control.ask("lease", {"purpose": purpose or self._purpose}))
+        lease = heard(LeaseInfo, self._control.ask("lease", {"purpose": purpose or self._purpose}))
         with self._lock:
             if self._heartbeat is None:
                 self._heartbeat = Heartbeat(self._renew, lease.expires_in_s)
@@ -299,7 +308,7 @@ class RemoteInstrument(Closing):
         # The receiver must be there before the scan is, or its frames wait at the sender.
         receiver = self._receiving()
         arguments: dict[str, object] = {"plan": plan.model_dump(), "measurement_id": measurement_id}
-        header = Scan.model_validate(self._control.ask("acquire", arguments, request_id)["scan"])
+        header = heard(Scan, self._control.ask("acquire", arguments, request_id)["scan"])
         announced = receiver.scan(header.scan_id, ANNOUNCED_WITHIN_S)
         return IncomingScan(announced.header, announced.arrivals, Patience(receiver, self.state))
 
@@ -390,11 +399,17 @@ class RemoteInstrument(Closing):
                 "install the same beamloop on both sides"
             )
         try:
-            return Description.model_validate(answer)
+            there = heard(Description, answer)
         except ValidationError as error:
             raise ProtocolMismatch(
                 f"{self.address} describes itself in a way this version does not know: {error}"
             ) from None
+        if there.plans < PLANS:
+            raise ProtocolMismatch(
+                f"{self.address} takes plans up to version {there.plans}, this side makes version {PLANS}; "
+                "install a newer beamloop there"
+            )
+        return there
 
     def _renew(self) -> None:
         self._control.ask("renew")

@@ -8,7 +8,7 @@ import platform
 from .. import __version__
 from ..core import NotArmed
 from .instrument import RemoteInstrument
-from .record.events import Described
+from .record.events import Clocked, Described
 
 TOLD = ("numpy", "scipy", "torch", "gpytorch", "scikit-learn", "h5py", "pyzmq", "Pyro5", "pydantic")
 """Packages whose versions are kept with a run."""
@@ -38,6 +38,12 @@ def described(instrument: RemoteInstrument) -> Described:
         address=str(instrument.address), protocol=there.protocol, version_there=there.version, info=there.info,
         state=instrument.state(),
     )  # fmt: skip
+
+
+def clocked(instrument: RemoteInstrument) -> list[Clocked]:
+    """Return by how much the two clocks differ, to be written down; nothing if the server cannot be asked."""
+    found = instrument.clock_offset()
+    return [] if found is None else [Clocked(**found.model_dump(exclude={"at_s"}))]
 
 
 def versions() -> dict[str, str]:

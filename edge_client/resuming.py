@@ -19,7 +19,7 @@ from typing import TypeVar
 from ..core import InstrumentInfo, Measurement, NothingToResume, ProtocolMismatch, RecordingUnreadable
 from .experiment import Experiment
 from .instrument import RemoteInstrument
-from .opening import described, make_ready, versions
+from .opening import clocked, described, make_ready, versions
 from .passage import Finished, Scene, pass_through
 from .preparation import prepare
 from .progress import Onlooker, Silence
@@ -137,7 +137,7 @@ def resume_run(
         file = stack.enter_context(_reopened(run, len(prepared.pool)))
         resumed = Resumed(instrument=where, started=today().isoformat(timespec="seconds"), versions=versions())
         leased = Leased(client=instrument.client, purpose=f"resume {experiment.name}")
-        news: tuple[Event, ...] = (described(instrument), leased, resumed)
+        news: tuple[Event, ...] = (described(instrument), *clocked(instrument), leased, resumed)
         for event in news:
             time_s = journal.write(event)
             past.append(Entry(journal.count, time_s, event))

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..core import ProtocolMismatch
 from .experiment import Experiment
 from .instrument import RemoteInstrument
-from .opening import described, make_ready, versions
+from .opening import clocked, described, make_ready, versions
 from .passage import Finished as Finished
 from .passage import Scene, pass_through
 from .preparation import Preparation, prepare
@@ -126,6 +126,7 @@ def _opened(
     )  # fmt: skip
     leased = Leased(client=instrument.client, purpose=f"run {experiment.name}")
     journal = Journal(folder.journal, durability)
-    for event in (opened, described(instrument), leased, *(Noted(text=note) for note in prepared.notes)):
+    notes = (Noted(text=note) for note in prepared.notes)
+    for event in (opened, described(instrument), *clocked(instrument), leased, *notes):
         journal.write(event)
     return journal
