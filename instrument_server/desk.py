@@ -114,7 +114,7 @@ class Desk:
         self._facts: dict[str, Any] = {}
         # Which limits a running scan was last judged by, and why the server halted the last one.
         self._upheld, self._notice = interlock.version, ""
-        safety = SafetyDesk(info, interlock, self._situation, self._uphold, lambda e, why: audit.note(e, why=why))
+        safety = SafetyDesk(info, interlock, self._situation, self._uphold, lambda e, why: self.minutes.mark(e, why=why))
         self._deeds: dict[Verb, Callable[[Request], dict[str, Any]]] = {
             **self._succession.deeds, **safety.deeds, "arm": self._arm, "set": self._set, "acquire": self._acquire,
         }  # fmt: skip

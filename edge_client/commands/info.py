@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ...core import Description, DetectorInfo, InstrumentState, Parameter
+from ...core import Description, DetectorInfo, DoseUncounted, InstrumentState, Parameter, ProtocolMismatch
+from ...core.dose import spelt_dose
 from ..instrument import RemoteInstrument, connect
 
 _SOURCES = {
@@ -36,7 +37,8 @@ def info(
             facts = {"address": str(instrument.address), **description.model_dump(), "state": state.model_dump()}
             typer.echo(json.dumps(facts))
             return
-        for part in (_identity(instrument), _parameters(description, state), _detectors(description), _doing(state)):
+        parts = (_identity(instrument), _parameters(description, state), _detectors(description), _doing(state))
+        for part in (*parts, _dose(instrument)):
             typer.echo("\n".join(part))
 
 
@@ -98,6 +100,16 @@ def _doing(state: InstrumentState) -> Iterator[str]:
     else:
         purpose, left = lease.purpose or "no purpose given", f"{lease.expires_in_s:.1f} s"
         yield f"lease: {lease.holder} ({purpose}), expires in {left} unless renewed"
+
+
+def _dose(instrument: RemoteInstrument) -> Iterator[str]:
+    try:
+        report = instrument.safety.dose()
+    except (DoseUncounted, ProtocolMismatch) as error:
+        yield f"dose map: none, {error}"
+        return
+    budgets = ", ".join(f"{spelt_dose(value)} ({key})" for key, value in report.budgets.items())
+    yield f"dose: greatest {spelt_dose(report.greatest_per_m2)} in one place; budget {budgets or 'none'}"
 
 
 def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:

@@ -9,6 +9,7 @@ a heartbeat never waits behind a slow move.
 from __future__ import annotations
 
 import itertools
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +51,8 @@ class ControlLine:
         self, address: Address, client: str, timeout_s: float = ANSWER_WITHIN_S, key: ShownKey | None = None
     ) -> None:
         self.address, self.client, self._timeout_s, self._key = address, client, timeout_s, key
-        self._numbers = itertools.count(1)
+        # A client may come back under its name; its requests must not be taken for those from before.
+        self._asker, self._numbers = f"{client}/{secrets.token_hex(4)}", itertools.count(1)
         self._idle: list[Proxy] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -77,7 +79,7 @@ class ControlLine:
             If the answer is none that this version knows.
         """
         request = Request(
-            request_id=request_id or f"{self.client}/{next(self._numbers)}",
+            request_id=request_id or f"{self._asker}-{next(self._numbers)}",
             client=self.client,
             verb=verb,
             arguments=arguments or {},

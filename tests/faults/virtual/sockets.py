@@ -294,7 +294,7 @@ class Context:
 
     net: Net
 
-    def __init__(self) -> None:
+    def __init__(self, io_threads: int = 1) -> None:
         self.inproc: dict[str, Socket] = {}
         self._sockets: list[Socket] = []
 
