@@ -21,8 +21,9 @@ from Pyro5.protocol import MSG_CONNECT, MSG_CONNECTFAIL, MSG_CONNECTOK, SendingM
 from Pyro5.serializers import serializers
 from Pyro5.socketutil import SocketConnection
 
-from ...core import InstrumentUnreachable, KeyRefused, ProtocolMismatch, Reply, Request, error_named
+from ...core import InstrumentUnreachable, KeyRefused, PlanInvalid, ProtocolMismatch, Reply, Request, error_named
 from ...core.control import FACE, PROTOCOL, Verb
+from ...core.hearing import heard
 from .address import Address
 from .control_stream import control_stream, raise_if_refused, wants_key
 from .shown_key import ShownKey
@@ -85,6 +86,10 @@ class ControlLine:
             arguments=arguments or {},
         )
         reply = self._reply(request)
+        if reply.error == PlanInvalid.__name__ and reply.message.startswith("not a request: verb:"):
+            raise ProtocolMismatch(
+                f"the server at {self.address} is older and knows no {verb!r}; install a newer beamloop there"
+            )
         if reply.status != "done":
             raise error_named(reply.error)(reply.message)
         return reply.value
@@ -109,7 +114,7 @@ class ControlLine:
             self._clear_shelf()
             answer = self._sent_again(request)
         try:
-            return Reply.model_validate(answer)
+            return heard(Reply, answer)
         except ValidationError as error:
             raise ProtocolMismatch(
                 f"{self.address} answered {request.verb!r} with no reply of protocol {PROTOCOL}: {error}; "
