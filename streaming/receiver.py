@@ -38,6 +38,7 @@ from .doorbell import Doorbell
 from .incoming import Arrivals, IncomingScan, Item
 from .incoming import collect as collect
 from .keep_alive import keep_alive
+from .kept_memory import keep_large_memory
 from .loss import Loss
 from .parts import put, take
 from .squeezing import CODEC, can_squeeze
@@ -117,6 +118,7 @@ class Receiver(Closing):
         if squeezed and not can_squeeze():
             raise NotInstalled("squeezed frames need Blosc2: pip install 'beamloop[network]'")
         self._endpoint, self._name = endpoint, name
+        keep_large_memory()
         self._incoming = Incoming(name, secrets.randbits(62) + 1, credit, reading, only, CODEC if squeezed else "")
         self._scans: dict[str, IncomingScan] = {}
         self._discarded: set[str] = set()
