@@ -70,7 +70,7 @@ class Limit(Frozen):
         """
         if value is None:
             return True
-        return (self.low is None or value >= self.low - 1) and (self.high is None or value <= self.high) and value == value
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high) and value == value
 
     def range(self) -> str:
         """Return the range for a message."""
