@@ -12,7 +12,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -21,20 +21,44 @@ import zmq
 
 from beamloop.core import Axis, FrameBatch, Scan, ScanEnd
 from beamloop.core.closing import Closing
-from beamloop.streaming import Receiver, Sender
+from beamloop.core.errors import KeyRefused
+from beamloop.streaming import IncomingScan, Receiver, Sender
+from beamloop.streaming.admittance import CurveKey
+from beamloop.streaming.armour import Armour
 
 RING_BYTES = 64 * 2**20
 WAIT_S = 60.0
 HEADER = bytes(95)
+DRAIN = "drain/1"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A CURVE key: its two halves."""
+
+    public: str
+    secret: str
+
+    @classmethod
+    def new(cls) -> Self:
+        """Return a new key."""
+        return cls(*(half.decode() for half in zmq.curve_keypair()))
 
 
 @dataclass(frozen=True)
 class Load:
-    """What travels: frames of `shape` of uint16, `together` of them in a message, over a transport."""
+    """What travels: frames of `shape` of uint16, `together` of them in a message, over a transport.
+
+    Attributes
+    ----------
+    keys
+        CURVE keys of the source and of the drain; None goes without.
+    """
 
     shape: tuple[int, ...]
     together: int
     transport: str = "tcp"
+    keys: tuple[Pair, Pair] | None = None
 
     @property
     def message_bytes(self) -> int:
@@ -146,6 +170,8 @@ class Bare(Line):
         """Send header and frames, as fast as ZeroMQ takes them."""
         with zmq.Context() as context, context.socket(zmq.PUSH) as push:
             push.sndhwm = push.rcvhwm = 64
+            if load.keys:
+                push.curve_server, push.curve_secretkey = True, load.keys[0].secret.encode()
             push.bind(load.endpoint("bare"))
             asked.send(push.getsockopt_string(zmq.LAST_ENDPOINT))
             ring = load.ring()
@@ -157,6 +183,10 @@ class Bare(Line):
         self._context = zmq.Context()
         self._pull = self._context.socket(zmq.PULL)
         self._pull.sndhwm = self._pull.rcvhwm = 64
+        if self.load.keys:
+            source, drain = self.load.keys
+            self._pull.curve_publickey, self._pull.curve_secretkey = drain.public.encode(), drain.secret.encode()
+            self._pull.curve_serverkey = source.public.encode()
         self._pull.connect(self.endpoint)
 
     def _drain(self, messages: int) -> None:
@@ -171,26 +201,37 @@ class Bare(Line):
 
 
 class Ours(Line):
-    """The data channel, record class: every message is numbered, acknowledged and kept until it is stored."""
+    """The data channel, record class: every message is numbered, acknowledged and kept until it is stored.
+
+    Attributes
+    ----------
+    take
+        What is done with a scan that arrives; `taken` looks at nothing and says `stored` now and then.
+    """
+
+    take: Callable[[IncomingScan], None]
 
     @staticmethod
     def source(load: Load, asked: Connection) -> None:
         """Send scans of frames."""
         ring = load.ring()
-        with Sender(load.endpoint("ours")) as sender:
+        with Sender(load.endpoint("ours"), armour=_armour(load)) as sender:
             asked.send(sender.endpoint)
             for number, messages in enumerate(_requests(asked)):
                 send_scan(sender, load, ring, f"{number}", messages)
 
     def _open(self) -> None:
-        self.receiver = Receiver(self.endpoint, "drain")
+        key = None
+        if self.load.keys:
+            source, drain = self.load.keys
+            key = CurveKey(drain.public, drain.secret, source.public)
+        self.receiver = Receiver(self.endpoint, DRAIN, key=key)
         self._passages = 0
+        self.take = taken
 
     def _drain(self, messages: int) -> None:
         incoming = self.receiver.scan(f"{self._passages}", WAIT_S)
-        for count, _ in enumerate(incoming.batches(WAIT_S)):
-            if count % 8 == 0:
-                incoming.stored()
+        self.take(incoming)
         incoming.stored()
         if not incoming.complete:
             raise RuntimeError(f"frames were missed: {incoming.lack()}")
@@ -202,10 +243,41 @@ class Ours(Line):
         super().close()
 
 
+def taken(incoming: IncomingScan) -> None:
+    """Take a whole scan, and say `stored` every eight messages."""
+    for count, _ in enumerate(incoming.batches(WAIT_S)):
+        if count % 8 == 0:
+            incoming.stored()
+
+
+class _OneKey:
+    """Admits the drain."""
+
+    def __init__(self, public: str) -> None:
+        self._public = public
+
+    def look(self) -> None:
+        """Nothing changes here."""
+
+    def admit_new(self, curve: str) -> str:
+        return self.admit(curve)
+
+    def admit(self, curve: str) -> str:
+        if curve != self._public:
+            raise KeyRefused("that key is not the drain's")
+        return DRAIN.partition("/")[0]
+
+
+def _armour(load: Load) -> Armour | None:
+    if load.keys is None:
+        return None
+    return Armour(load.keys[0].secret, _OneKey(load.keys[1].public), print)
+
+
 def scan_of(load: Load, scan_id: str, messages: int) -> Scan:
     """Return the header of a scan of so many messages."""
     return Scan(
-        scan_id=scan_id, measurement_id="benchmark", receiver="drain", detector="camera",
+        scan_id=scan_id, measurement_id="benchmark", receiver=DRAIN, detector="camera",
         scan_axes=(Axis(name="index", size=messages * load.together),),
         frame_axes=tuple(Axis(name=f"axis {n}", size=size) for n, size in enumerate(load.shape)),
         dtype="<u2", dwell_s=1e-4, simulated=True,

@@ -61,6 +61,9 @@ _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 Name = Annotated[str, Field(min_length=1, max_length=MOST_WORDS, pattern=_PRINTABLE)]
 """A client's name; it is shown to others, so it carries no control characters."""
 
+Words = Annotated[str, Field(max_length=MOST_WORDS, pattern=_PRINTABLE)]
+"""A purpose or a reason; it is shown to others as well."""
+
 RequestId = Annotated[str, Field(min_length=1, max_length=2 * MOST_WORDS, pattern=_PRINTABLE)]
 
 
@@ -159,10 +162,10 @@ class LocalControl(Frozen):
         Whose commands are taken all the same, a key's or a client's name; nobody's if empty.
     """
 
-    by: str
-    reason: str
-    since: str
-    admits: str = ""
+    by: Words
+    reason: Words
+    since: Words
+    admits: Words = ""
 
 
 class Interruption(Frozen):
@@ -182,6 +185,15 @@ class Interruption(Frozen):
     client: str
     what: str
     began: str
+
+    def in_words(self) -> str:
+        """Return one line for people."""
+        by = f" of {self.client}" if self.client else ""
+        at = f", begun {self.began}" if self.began else ""
+        return (
+            f"{self.what}{by}{at} (request {self.request_id}): the server ended meanwhile, and whether it came to its "
+            "end is not known"
+        )
 
 
 class InstrumentState(Frozen):

@@ -13,7 +13,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from ..core import (
     InstrumentInfo,
     InstrumentState,
     InstrumentUnreachable,
+    LeaseHeld,
     LeaseInfo,
     Plan,
     ProtocolMismatch,
@@ -52,11 +53,11 @@ from .connection.address import Address
 from .connection.clock_offset import ClockOffset, measured_offset
 from .connection.control_line import ControlLine
 from .connection.guard_line import say
-from .connection.heartbeat import Heartbeat
 from .connection.patience import Patience
 from .connection.reached import reached
 from .connection.safety import Safety
 from .connection.shown_key import ShownKey, key_from
+from .connection.tenure import Tenure
 
 ANNOUNCED_WITHIN_S = 10.0
 LONGEST_WAIT_S = 600.0
@@ -101,7 +102,7 @@ class RemoteInstrument(Closing):
         self.safety = Safety(self._control)
         self._lock = threading.Lock()
         self._receiver: Receiver | None = None
-        self._heartbeat: Heartbeat | None = None
+        self._tenure = Tenure(self._control)
         self._numbers = itertools.count(1)
         try:
             self.description = self._describe()
@@ -152,38 +153,90 @@ class RemoteInstrument(Closing):
         """Return what would come of some plans, one after another; nothing is moved or exposed. Needs no lease."""
         return self.safety.check(TrialStep(name=f"plan {i}", plan=plan) for i, plan in enumerate(plans, start=1))
 
-    def take_lease(self, purpose: str = "") -> LeaseInfo:
+    def take_lease(self, purpose: str = "", break_glass: str = "") -> LeaseInfo:
         """Take the lease and keep it until `release`; asked again, say the new purpose.
+
+        Parameters
+        ----------
+        purpose
+            Why the instrument is commanded; others see it.
+        break_glass
+            Why the lease is taken from whoever holds it, if they do not answer or will not give it: the beam
+            is blanked and their scan halted first, they are told who took it and why, and so is the audit.
 
         Raises
         ------
         LeaseHeld
             If somebody else holds it; the message says who and why.
+        LocalOverride
+            If somebody at the instrument has turned the switch.
         """
-        lease = heard(LeaseInfo, self._control.ask("lease", {"purpose": purpose or self._purpose}))
-        with self._lock:
-            if self._heartbeat is None:
-                self._heartbeat = Heartbeat(self._renew, lease.expires_in_s)
-        return lease
+        return self._tenure.take(purpose or self._purpose, break_glass)
 
-    def release(self) -> None:
-        """Give the lease back, if it is held."""
-        with self._lock:
-            heartbeat, self._heartbeat = self._heartbeat, None
-        if heartbeat is not None:
-            heartbeat.stop()
-            self._control.ask("release")
+    def wait_for_lease(
+        self,
+        purpose: str = "",
+        timeout_s: float | None = None,
+        waiting: Callable[[LeaseInfo, int], None] | None = None,
+    ) -> LeaseInfo:
+        """Stand in the queue until the lease is ours, and keep it then until `release`.
 
-    @contextmanager
-    def lease(self, purpose: str = "") -> Iterator[LeaseInfo]:
-        """Hold the lease for a block; it is given back however the block ends.
+        The queue is in order of asking and visible to all. Whatever ends the wait, Ctrl-C too, leaves it.
+
+        Parameters
+        ----------
+        purpose
+            Why the instrument will be commanded; others see it.
+        timeout_s
+            How long to wait; None for ever.
+        waiting
+            Told who holds the lease and our place in the queue, 1 for next, whenever either changes.
 
         Raises
         ------
         LeaseHeld
-            If somebody else holds it.
+            If it was not ours within `timeout_s`.
+        LocalOverride
+            If somebody at the instrument has turned the switch.
         """
-        lease = self.take_lease(purpose)
+        return self._tenure.wait(purpose or self._purpose, timeout_s, waiting)
+
+    def hand_over(self, to: str) -> LeaseInfo:
+        """Give the lease to a named client, without a gap; a scan under way goes on. Needs the lease.
+
+        They hold it from now on, and lose it again unless they take it (`take_lease`, `wait_for_lease`) within
+        its length.
+
+        Raises
+        ------
+        LeaseHeld
+            If it is not ours to give.
+        """
+        return self._tenure.hand_over(to)
+
+    def release(self) -> None:
+        """Give the lease back, if it is held."""
+        self._tenure.release()
+
+    @contextmanager
+    def lease(
+        self, purpose: str = "", wait: bool = False, waiting: Callable[[LeaseInfo, int], None] | None = None
+    ) -> Iterator[LeaseInfo]:
+        """Hold the lease for a block; it is given back however the block ends.
+
+        Parameters
+        ----------
+        purpose
+            Why the instrument is commanded.
+        wait, waiting
+            Whether to stand in the queue for it, and who is told of our place; see `wait_for_lease`.
+
+        Raises
+        ------
+        LeaseHeld
+            If somebody else holds it and `wait` is false.
+        """
+        lease = self.wait_for_lease(purpose, waiting=waiting) if wait else self.take_lease(purpose)
         try:
             yield lease
         finally:
@@ -275,7 +328,7 @@ class RemoteInstrument(Closing):
         incoming = self.start(plan, measurement_id or f"{self.client}#{next(self._numbers)}")
         try:
             signal = collect(incoming, LONGEST_WAIT_S, allow_incomplete=True, keeps=True)
-            raise_unless_whole(incoming)
+            self.require_whole(incoming)
         except BeamBlanked as error:
             self.discard(incoming)
             raise BeamBlanked("; ".join(filter(None, (str(error), self.state().notice)))) from None
@@ -372,8 +425,20 @@ class RemoteInstrument(Closing):
 
     def lease_lost(self) -> BeamloopError | None:
         """Return what ended the lease, or None while it is held or was never taken."""
-        with self._lock:
-            return None if self._heartbeat is None else self._heartbeat.lost
+        return self._tenure.lost
+
+    def require_whole(self, incoming: IncomingScan) -> None:
+        """Raise the error that says why a scan read to its end is not complete; see `raise_unless_whole`.
+
+        A beam that was blanked because the lease was lost is told with who took it and why.
+        """
+        try:
+            raise_unless_whole(incoming)
+        except BeamBlanked as blanked:
+            ended = self._tenure.look()
+            if not isinstance(ended, LeaseHeld):
+                raise
+            raise BeamBlanked(f"{blanked}; {ended}") from None
 
     def close(self) -> None:
         """Give the lease back and close all lines; an instrument that is gone is no error here."""
@@ -410,9 +475,6 @@ class RemoteInstrument(Closing):
                 "install a newer beamloop there"
             )
         return there
-
-    def _renew(self) -> None:
-        self._control.ask("renew")
 
     def _receiving(self) -> Receiver:
         with self._lock:

@@ -46,6 +46,11 @@ def clocked(instrument: RemoteInstrument) -> list[Clocked]:
     return [] if found is None else [Clocked(**found.model_dump(exclude={"at_s"}))]
 
 
+def told_on_arrival(instrument: RemoteInstrument) -> tuple[str, ...]:
+    """Return what a newcomer should know: what the instrument's server was doing when it was last ended or killed."""
+    return tuple(f"before its server was restarted: {one.in_words()}" for one in instrument.state().interrupted)
+
+
 def versions() -> dict[str, str]:
     """Return the versions of this program, of Python and of the packages that numbers depend on."""
     found = {}

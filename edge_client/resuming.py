@@ -19,11 +19,11 @@ from typing import TypeVar
 from ..core import InstrumentInfo, Measurement, NothingToResume, ProtocolMismatch, RecordingUnreadable
 from .experiment import Experiment
 from .instrument import RemoteInstrument
-from .opening import clocked, described, make_ready, versions
+from .opening import clocked, described, make_ready, told_on_arrival, versions
 from .passage import Finished, Scene, pass_through
 from .preparation import prepare
 from .progress import Onlooker, Silence
-from .record.events import Acquired, Arrived, Described, Ended, Event, Leased, Opened, Resumed
+from .record.events import Acquired, Arrived, Described, Ended, Event, Leased, Noted, Opened, Resumed
 from .record.journal import Entry, Journal, read
 from .record.run_file import RunFile
 from .record.run_folder import RunFolder
@@ -131,13 +131,17 @@ def resume_run(
         make_ready(instrument, arm)
         told.began(folder.path)
         told.note(f"going on with {folder.path} on {instrument.info.name} at {instrument.address}")
+        notes = told_on_arrival(instrument)
+        for note in notes:
+            told.note(note)
         # Somebody may have gone on with it since it was read.
         past = list(run.past) if journal.count == len(run.past) else read(folder.journal)
         instrument.settled(_settled(past))
         file = stack.enter_context(_reopened(run, len(prepared.pool)))
         resumed = Resumed(instrument=where, started=today().isoformat(timespec="seconds"), versions=versions())
         leased = Leased(client=instrument.client, purpose=f"resume {experiment.name}")
-        news: tuple[Event, ...] = (described(instrument), *clocked(instrument), leased, resumed)
+        noted = (Noted(text=note) for note in notes)
+        news: tuple[Event, ...] = (described(instrument), *clocked(instrument), leased, resumed, *noted)
         for event in news:
             time_s = journal.write(event)
             past.append(Entry(journal.count, time_s, event))

@@ -117,9 +117,7 @@ class Desk:
         self._facts: dict[str, Any] = {}
         # Which limits a running scan was last judged by, and why the server halted the last one.
         self._upheld, self._notice = interlock.version, ""
-        safety = SafetyDesk(
-            info, interlock, self._situation, self._uphold, lambda e, why: self.minutes.mark(e, why=why)
-        )
+        safety = SafetyDesk(info, interlock, self._situation, self._uphold, self.minutes)
         self._deeds: dict[Verb, Callable[[Request], dict[str, Any]]] = {
             **self._succession.deeds, **safety.deeds, "clock": lambda _: {"now_s": today()},
             "arm": self._arm, "set": self._set, "acquire": self._acquire,
@@ -134,7 +132,7 @@ class Desk:
             )
             return self.minutes.refused(request, refusal(mismatch))
         if request.verb == "describe":
-            return Reply(status="done", value=self._describe())
+            return Reply(status="done", value=self._describe(caller))
         if request.verb == "state":
             return Reply(status="done", value=self.state().model_dump())
         try:
@@ -234,11 +232,13 @@ class Desk:
     def _guard_is_silent(self) -> None:
         self.minutes.mark("guard silent", done="blanked by the server")
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self, caller: Caller) -> dict[str, Any]:
         values, info = self._values(), self._interlock.limits.described()
         there = tuple(p.model_copy(update={"value": values.get(p.name, p.value)}) for p in info.parameters)
         info = info.model_copy(update={"parameters": there})
-        there = Description(protocol=PROTOCOL, minor=MINOR, plans=PLANS, version=self._version, info=info)
+        there = Description(
+            protocol=PROTOCOL, minor=MINOR, plans=PLANS, version=self._version, info=info, role=caller.role
+        )
         return there.model_dump()
 
     def _attempt(self, request: Request) -> Reply:

@@ -46,7 +46,7 @@ SILENCE_S = 10.0
 """After this a reader or viewer that was not heard is forgotten; a living one is heard every 0.5 s."""
 
 SHOW_S = 0.02
-"""How often a viewer is shown something new; faster than an eye, and next to nothing of a recorder's time."""
+"""How often a viewer is shown something new, one after another, so that many cost the recorder no more than one."""
 
 LINGER_S = 1.0
 POLL_S = 0.02
@@ -123,7 +123,7 @@ class Sender(Closing):
         # Of readers and viewers: which scan they want, empty for all, and when they were heard.
         self._wants: dict[str, str] = {}
         self._heard_s: dict[str, float] = {}
-        self._shown_s = float("-inf")
+        self._shown_s, self._turns = float("-inf"), 0
         self._scans: dict[str, _Given] = {}
         self._stalled = False
         self._invalid = 0
@@ -416,17 +416,23 @@ class Sender(Closing):
         """Return what goes on the wire now, to recorders first."""
         now_s = time.monotonic()
         self._forget_silent(now_s)
-        shows = now_s - self._shown_s >= SHOW_S
-        if shows:
-            self._shown_s = now_s
+        turn = self._next_viewer(now_s)
         due = []
         for route, key in sorted(self._routes.items(), key=lambda routed: routed[1] in self._wants):
             seat = self._seats[key]
-            if shows:
+            if key == turn or not isinstance(seat, ViewerSeat):
                 seat.fill()
             due.append((route, seat.channel.due()))
         self._stalled = any(seat.channel.stalled for seat in self._seats.values())
         return due
+
+    def _next_viewer(self, now_s: float) -> str | None:
+        """Return whose turn it is to be shown something new; nobody's most of the time."""
+        viewers = [key for key in self._wants if isinstance(self._seats[key], ViewerSeat)]
+        if not viewers or now_s - self._shown_s < SHOW_S:
+            return None
+        self._shown_s, self._turns = now_s, self._turns + 1
+        return viewers[self._turns % len(viewers)]
 
     def _forget_silent(self, now_s: float) -> None:
         for key, heard_s in list(self._heard_s.items()):

@@ -11,6 +11,7 @@ import typer
 from ...core import Description, DetectorInfo, DoseUncounted, InstrumentState, Parameter, ProtocolMismatch
 from ...core.dose import spelt_dose
 from ..instrument import RemoteInstrument, connect
+from .standing import standing
 
 _SOURCES = {
     "simulator": "SIMULATOR - no specimen, no real beam",
@@ -98,12 +99,7 @@ def _doing(state: InstrumentState) -> Iterator[str]:
     yield f"state: {state.activity}, beam {state.beam}, {so_far}"
     if state.frames_wait:
         yield f"paused until frames are stored by {state.frames_wait}"
-    lease = state.lease
-    if lease is None:
-        yield "lease: nobody holds it"
-    else:
-        purpose, left = lease.purpose or "no purpose given", f"{lease.expires_in_s:.1f} s"
-        yield f"lease: {lease.holder} ({purpose}), expires in {left} unless renewed"
+    yield from standing(state)
 
 
 def _dose(instrument: RemoteInstrument) -> Iterator[str]:
