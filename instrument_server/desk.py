@@ -106,7 +106,7 @@ class Desk:
         self._version, self._info, self._interlock = version, info, interlock
         self._driver, self._lease = driver, lease
         self._clock, self._idle = clock, idle or Idle()
-        self._beam = Beam(guard, blank, self._guard_is_silent)
+        self._beam = Beam(guard, blank, self._guard_is_silent, lambda word: self.minutes.said(word))
         self.minutes = Minutes(audit, self._beam.halt)
         self._succession = Succession(lease, self._beam, driver, self.minutes, clock)
         self._override = Override(switch or NoSwitch(), self._succession, self._beam, self.minutes)

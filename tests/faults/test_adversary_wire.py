@@ -104,6 +104,8 @@ def test_a_valid_client_is_served_throughout_and_nobody_else_commands(tmp_path: 
             for thread in threads:
                 thread.join()
             assert ada.state().lease is not None
+            ada.blank()
+            ada.state()
         folder = bench.folder
     assert done == []
     verdict = verdict_on(folder)
@@ -111,6 +113,7 @@ def test_a_valid_client_is_served_throughout_and_nobody_else_commands(tmp_path: 
     lines = [
         json.loads(line) for file in sorted(folder.glob("audit*.jsonl")) for line in file.read_bytes().splitlines()
     ]
+    assert [line["word"] for line in lines if line["event"] == "said at the guard"] == ["blank"]
     commanded = {line["client"] for line in lines if line["event"] == "done" and line.get("verb") in ("set", "acquire")}
     assert commanded == {"ada"}
     assert sum(line.get("client", "").startswith("mallory") for line in lines) > COMMANDS / 20
