@@ -237,8 +237,9 @@ class Desk:
         there = tuple(p.model_copy(update={"value": values.get(p.name, p.value)}) for p in info.parameters)
         info = info.model_copy(update={"parameters": there})
         there = Description(
-            protocol=PROTOCOL, minor=MINOR, plans=PLANS, version=self._version, info=info, role=caller.role
-        )
+            protocol=PROTOCOL, minor=MINOR, plans=PLANS, version=self._version, info=info, role=caller.role,
+            audit=self.minutes.head(),
+        )  # fmt: skip
         return there.model_dump()
 
     def _attempt(self, request: Request) -> Reply:
