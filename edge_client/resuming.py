@@ -23,7 +23,7 @@ from .opening import described, make_ready, versions
 from .passage import Finished, Scene, pass_through
 from .preparation import prepare
 from .progress import Onlooker, Silence
-from .record.events import Acquired, Arrived, Described, Ended, Event, Leased, Opened, Resumed
+from .record.events import Acquired, Arrived, Described, Ended, Event, Leased, Noted, Opened, Resumed
 from .record.journal import Entry, Journal, read
 from .record.run_file import RunFile
 from .record.run_folder import RunFolder
@@ -128,16 +128,17 @@ def resume_run(
         # Whoever has the journal has the run; so it comes before anything is commanded.
         journal = stack.enter_context(Journal.reopened(folder.journal, run.opened.durability))
         stack.enter_context(instrument.lease(f"resume {experiment.name}"))
-        make_ready(instrument, arm)
+        proof = make_ready(instrument, arm)
         told.began(folder.path)
         told.note(f"going on with {folder.path} on {instrument.info.name} at {instrument.address}")
+        told.note(proof)
         # Somebody may have gone on with it since it was read.
         past = list(run.past) if journal.count == len(run.past) else read(folder.journal)
         instrument.settled(_settled(past))
         file = stack.enter_context(_reopened(run, len(prepared.pool)))
         resumed = Resumed(instrument=where, started=today().isoformat(timespec="seconds"), versions=versions())
         leased = Leased(client=instrument.client, purpose=f"resume {experiment.name}")
-        news: tuple[Event, ...] = (described(instrument), leased, resumed)
+        news: tuple[Event, ...] = (described(instrument), leased, resumed, Noted(text=proof))
         for event in news:
             time_s = journal.write(event)
             past.append(Entry(journal.count, time_s, event))
