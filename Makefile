@@ -47,6 +47,8 @@ readers: setup .readers/nsid_and_hyperspy/installed .readers/py4dstem/installed
 bench: setup
 	$(BIN)/python benchmarks/loop.py --quick
 	$(BIN)/python benchmarks/stop.py --quick
+	$(BIN)/python benchmarks/channel.py --quick
+	$(BIN)/python benchmarks/soak.py --quick
 	$(BIN)/python benchmarks/simulator.py --quick
 	$(BIN)/python benchmarks/journal.py --quick
 	$(BIN)/python benchmarks/regret.py --quick

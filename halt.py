@@ -12,7 +12,7 @@ import os
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Annotated, Any
 
 import msgpack
@@ -24,6 +24,7 @@ PORT, GUARD_OFFSET = 7440, 2
 
 KEY_MARK = "beamloop-key: "
 _KEY = "--key"
+_RELAY = "relay://"
 _PARTS = ("beam", "motion", "acquisition")
 _MEANING = {
     "confirmed": "confirmed at rest",
@@ -46,7 +47,9 @@ _REFUSALS = {
 
 
 def stop(
-    host: Annotated[str, typer.Argument(help="HOST or HOST:PORT of the instrument.")] = f"localhost:{PORT}",
+    host: Annotated[
+        str, typer.Argument(help="HOST, HOST:PORT or relay://... of the instrument.")
+    ] = f"localhost:{PORT}",
     blank: Annotated[bool, typer.Option("--blank", help="Only blank the beam.")] = False,
     pause: Annotated[bool, typer.Option("--pause", help="Hold and blank; arm to continue.")] = False,
     key: Annotated[
@@ -68,12 +71,14 @@ def stop(
     if blank and pause:
         raise typer.BadParameter("--blank and --pause were both given; choose one, or none for a full stop")
     word = "blank" if blank else "pause" if pause else "stop"
-    said_s, report = time.perf_counter(), {}
-    for latest in _reports(_guard_of(host), word, timeout_s, _shown(key)):
-        if not as_json:
-            typer.echo(f"after {time.perf_counter() - said_s:.3f} s" if report else f"{word} {host}")
-            _tell(latest, report)
-        report = latest
+    report = {}
+    with _way_to(host) as guard:
+        said_s = time.perf_counter()
+        for latest in _reports(guard, word, timeout_s, _shown(key)):
+            if not as_json:
+                typer.echo(f"after {time.perf_counter() - said_s:.3f} s" if report else f"{word} {host}")
+                _tell(latest, report)
+            report = latest
     if as_json:
         typer.echo(json.dumps(report))
     if report["beam"] != "confirmed":
@@ -97,7 +102,7 @@ def is_plain(words: list[str]) -> bool:
     (True, False)
     """
     names = _without_key(words[1:])
-    return words[:1] == ["stop"] and len(names) <= 1 and not any(name.startswith("-") for name in names)
+    return words[:1] == ["stop"] and len(names) <= 1 and not any(name.startswith(("-", _RELAY)) for name in names)
 
 
 def stop_plainly(words: list[str]) -> None:
@@ -128,6 +133,21 @@ def _shown(key: str | None) -> dict[str, str] | None:
         return {half: facts[half] for half in ("public", "secret", "guard")}
     except (OSError, UnicodeDecodeError, StopIteration, ValueError, KeyError, TypeError) as error:
         raise typer.BadParameter(f"the key {file} is no readable key file ({str(error) or 'no key in it'})") from None
+
+
+@contextmanager
+def _way_to(host: str) -> Iterator[str]:
+    """Give the guard's endpoint; through a relay, the way to it for as long as the block lasts."""
+    if not host.startswith(_RELAY):
+        yield _guard_of(host)
+        return
+    # Half a second of imports, only for those who have no shorter way.
+    from .edge_client.connection.reached import reached
+
+    address, gate = reached(host)
+    assert gate is not None
+    with gate:
+        yield address.guard
 
 
 def _guard_of(host: str) -> str:

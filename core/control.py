@@ -4,6 +4,22 @@ One request, one reply; a repeated request id returns the first answer. Arrays n
 here: an acquisition's reply names the scan, and its frames come on the data channel.
 An instrument takes three neighbouring ports, so that a tunnel needs no more than a
 number: control at `port`, frames at `port + 1`, guard at `port + 2`.
+
+Versions are `PROTOCOL.MINOR`, and of plans `PLANS`; both sides learn them from the first message,
+`describe`. The rules:
+
+- Another `PROTOCOL` is refused by both sides, saying which is where. It is raised when a word loses or
+  changes its meaning, or a field is removed.
+- Within a `PROTOCOL`, either side may be older. `MINOR` is raised with each new verb, and with each new field
+  of a reply, which has a default for servers that do not send it. A client ignores fields that it does not
+  know (`heard`); a verb that a server does not know is told as such (`ProtocolMismatch`).
+- `Request` gains no fields. Arguments may be added to a verb if a server may ignore them; one that must be
+  understood comes as a new verb, since a server ignores arguments that it does not know.
+- Plans are exact on both sides: whatever is wanted of an instrument is understood whole or refused. A new
+  kind or field raises `PLANS`; a server takes all versions up to its own.
+
+What 1.0 was (before leases could be handed over, limits asked for and keys shown) is kept as a transcript in
+`tests/versions`, beside one of today's.
 """
 
 from __future__ import annotations
@@ -15,8 +31,11 @@ from pydantic import Field
 from .frozen import Frozen
 from .instrument import InstrumentInfo
 
-PROTOCOL = 1
-"""Version of these messages; raised whenever a message or its meaning changes."""
+PROTOCOL, MINOR = 1, 1
+"""Version of these messages."""
+
+PLANS = 1
+"""Version of the plans."""
 
 PORT = 7440
 """Control port where none is named."""
@@ -31,7 +50,7 @@ MOST_WORDS = 200
 """Characters of a client's name, of a purpose and of a reason; a request id may have twice as many."""
 
 Verb = Literal[
-    "describe", "state", "limits", "check", "dose", "restrict", "specimen",
+    "describe", "state", "clock", "limits", "check", "dose", "restrict", "specimen",
     "lease", "renew", "release", "hand_over", "break_glass", "arm", "prove", "set", "acquire",
 ]  # fmt: skip
 Rest = Literal["confirmed", "commanded", "unknown", "active"]
@@ -41,6 +60,9 @@ Role = Literal["observer", "operator", "engineer"]
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 Name = Annotated[str, Field(min_length=1, max_length=MOST_WORDS, pattern=_PRINTABLE)]
 """A client's name; it is shown to others, so it carries no control characters."""
+
+Words = Annotated[str, Field(max_length=MOST_WORDS, pattern=_PRINTABLE)]
+"""A purpose or a reason; it is shown to others as well."""
 
 RequestId = Annotated[str, Field(min_length=1, max_length=2 * MOST_WORDS, pattern=_PRINTABLE)]
 
@@ -140,10 +162,10 @@ class LocalControl(Frozen):
         Whose commands are taken all the same, a key's or a client's name; nobody's if empty.
     """
 
-    by: str
-    reason: str
-    since: str
-    admits: str = ""
+    by: Words
+    reason: Words
+    since: Words
+    admits: Words = ""
 
 
 class Interruption(Frozen):
@@ -163,6 +185,15 @@ class Interruption(Frozen):
     client: str
     what: str
     began: str
+
+    def in_words(self) -> str:
+        """Return one line for people."""
+        by = f" of {self.client}" if self.client else ""
+        at = f", begun {self.began}" if self.began else ""
+        return (
+            f"{self.what}{by}{at} (request {self.request_id}): the server ended meanwhile, and whether it came to its "
+            "end is not known"
+        )
 
 
 class Proof(Frozen):
@@ -255,8 +286,8 @@ class Description(Frozen):
 
     Attributes
     ----------
-    protocol, version
-        What the instrument's side speaks, and its program's version.
+    protocol, minor, plans, version
+        What the instrument's side speaks, up to which version of plans it takes, and its program's version.
     info
         What the instrument is.
     key, role
@@ -268,6 +299,8 @@ class Description(Frozen):
     info: InstrumentInfo
     key: str = ""
     role: Role = "engineer"
+    minor: int = 0
+    plans: int = 1
 
 
 class GuardReport(Frozen):

@@ -56,6 +56,8 @@ class Conductor:
         Monotonic seconds.
     told
         Where the loop stands, if it was told the journal of a run that was cut off.
+    between
+        Called after each news, in its thread.
 
     Attributes
     ----------
@@ -73,10 +75,11 @@ class Conductor:
         asker: str,
         clock: Callable[[], float],
         told: Retold | None = None,
+        between: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop, self._thinking, self._journal, self._inbox = loop, thinking, journal, inbox
         self._onlooker, self._asker, self._clock = onlooker, asker, clock
-        self._told = told
+        self._told, self._between = told, between
         self._asked: dict[str, Suggestion] = {}
         if told is not None:
             self._asked.update((name, asked.suggestion) for name, asked in told.asked.items())
@@ -102,6 +105,7 @@ class Conductor:
                 finish = self._carry_out(self._heard(news), measuring)
                 # Only now, since a person can wait and the instrument should not.
                 self._show(news)
+                self._between()
             measuring.close()
         except BaseException:
             measuring.abandon()

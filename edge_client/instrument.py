@@ -13,7 +13,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from ..core import (
     InstrumentInfo,
     InstrumentState,
     InstrumentUnreachable,
+    LeaseHeld,
     LeaseInfo,
     Plan,
     Proof,
@@ -41,21 +42,23 @@ from ..core import (
     plan_from,
 )
 from ..core.closing import Closing
-from ..core.control import PROTOCOL
+from ..core.control import PLANS, PROTOCOL
 from ..core.dry_run import DryRun, TrialStep
+from ..core.hearing import heard
 from ..streaming.incoming import IncomingScan, collect
 from ..streaming.reader import Reader
 from ..streaming.receiver import Receiver
 from ..streaming.relay import Gate
 from ..streaming.viewer import Viewer
 from .connection.address import Address
+from .connection.clock_offset import ClockOffset, measured_offset
 from .connection.control_line import ControlLine
 from .connection.guard_line import say
-from .connection.heartbeat import Heartbeat
 from .connection.patience import Patience
 from .connection.reached import reached
 from .connection.safety import Safety
 from .connection.shown_key import ShownKey, key_from
+from .connection.tenure import Tenure
 
 ANNOUNCED_WITHIN_S = 10.0
 LONGEST_WAIT_S = 600.0
@@ -100,7 +103,7 @@ class RemoteInstrument(Closing):
         self.safety = Safety(self._control)
         self._lock = threading.Lock()
         self._receiver: Receiver | None = None
-        self._heartbeat: Heartbeat | None = None
+        self._tenure = Tenure(self._control)
         self._numbers = itertools.count(1)
         self._is_proved = False
         try:
@@ -116,7 +119,14 @@ class RemoteInstrument(Closing):
 
     def state(self) -> InstrumentState:
         """Return what the instrument is doing now, who holds the lease and the present values."""
-        return InstrumentState.model_validate(self._control.ask("state"))
+        return heard(InstrumentState, self._control.ask("state"))
+
+    def clock_offset(self) -> ClockOffset | None:
+        """Measure by how much the time of day there is ahead of here; None if the server is too old to be asked."""
+        try:
+            return measured_offset(lambda: float(self._control.ask("clock")["now_s"]))
+        except ProtocolMismatch:
+            return None
 
     def read(self, name: str) -> float:
         """Return the present value of a parameter, SI units.
@@ -145,39 +155,91 @@ class RemoteInstrument(Closing):
         """Return what would come of some plans, one after another; nothing is moved or exposed. Needs no lease."""
         return self.safety.check(TrialStep(name=f"plan {i}", plan=plan) for i, plan in enumerate(plans, start=1))
 
-    def take_lease(self, purpose: str = "") -> LeaseInfo:
+    def take_lease(self, purpose: str = "", break_glass: str = "") -> LeaseInfo:
         """Take the lease and keep it until `release`; asked again, say the new purpose.
+
+        Parameters
+        ----------
+        purpose
+            Why the instrument is commanded; others see it.
+        break_glass
+            Why the lease is taken from whoever holds it, if they do not answer or will not give it: the beam
+            is blanked and their scan halted first, they are told who took it and why, and so is the audit.
 
         Raises
         ------
         LeaseHeld
             If somebody else holds it; the message says who and why.
+        LocalOverride
+            If somebody at the instrument has turned the switch.
         """
-        lease = LeaseInfo.model_validate(self._control.ask("lease", {"purpose": purpose or self._purpose}))
-        with self._lock:
-            if self._heartbeat is None:
-                self._heartbeat = Heartbeat(self._renew, lease.expires_in_s)
-        return lease
+        return self._tenure.take(purpose or self._purpose, break_glass)
 
-    def release(self) -> None:
-        """Give the lease back, if it is held."""
-        with self._lock:
-            heartbeat, self._heartbeat = self._heartbeat, None
-        if heartbeat is not None:
-            heartbeat.stop()
-            self._is_proved = False
-            self._control.ask("release")
+    def wait_for_lease(
+        self,
+        purpose: str = "",
+        timeout_s: float | None = None,
+        waiting: Callable[[LeaseInfo, int], None] | None = None,
+    ) -> LeaseInfo:
+        """Stand in the queue until the lease is ours, and keep it then until `release`.
 
-    @contextmanager
-    def lease(self, purpose: str = "") -> Iterator[LeaseInfo]:
-        """Hold the lease for a block; it is given back however the block ends.
+        The queue is in order of asking and visible to all. Whatever ends the wait, Ctrl-C too, leaves it.
+
+        Parameters
+        ----------
+        purpose
+            Why the instrument will be commanded; others see it.
+        timeout_s
+            How long to wait; None for ever.
+        waiting
+            Told who holds the lease and our place in the queue, 1 for next, whenever either changes.
 
         Raises
         ------
         LeaseHeld
-            If somebody else holds it.
+            If it was not ours within `timeout_s`.
+        LocalOverride
+            If somebody at the instrument has turned the switch.
         """
-        lease = self.take_lease(purpose)
+        return self._tenure.wait(purpose or self._purpose, timeout_s, waiting)
+
+    def hand_over(self, to: str) -> LeaseInfo:
+        """Give the lease to a named client, without a gap; a scan under way goes on. Needs the lease.
+
+        They hold it from now on, and lose it again unless they take it (`take_lease`, `wait_for_lease`) within
+        its length.
+
+        Raises
+        ------
+        LeaseHeld
+            If it is not ours to give.
+        """
+        return self._tenure.hand_over(to)
+
+    def release(self) -> None:
+        """Give the lease back, if it is held."""
+        self._is_proved = False
+        self._tenure.release()
+
+    @contextmanager
+    def lease(
+        self, purpose: str = "", wait: bool = False, waiting: Callable[[LeaseInfo, int], None] | None = None
+    ) -> Iterator[LeaseInfo]:
+        """Hold the lease for a block; it is given back however the block ends.
+
+        Parameters
+        ----------
+        purpose
+            Why the instrument is commanded.
+        wait, waiting
+            Whether to stand in the queue for it, and who is told of our place; see `wait_for_lease`.
+
+        Raises
+        ------
+        LeaseHeld
+            If somebody else holds it and `wait` is false.
+        """
+        lease = self.wait_for_lease(purpose, waiting=waiting) if wait else self.take_lease(purpose)
         try:
             yield lease
         finally:
@@ -292,7 +354,7 @@ class RemoteInstrument(Closing):
         incoming = self.start(plan, measurement_id or f"{self.client}#{next(self._numbers)}")
         try:
             signal = collect(incoming, LONGEST_WAIT_S, allow_incomplete=True, keeps=True)
-            raise_unless_whole(incoming)
+            self.require_whole(incoming)
         except BeamBlanked as error:
             self.discard(incoming)
             raise BeamBlanked("; ".join(filter(None, (str(error), self.state().notice)))) from None
@@ -327,7 +389,7 @@ class RemoteInstrument(Closing):
         # The receiver must be there before the scan is, or its frames wait at the sender.
         receiver = self._receiving()
         arguments: dict[str, object] = {"plan": plan.model_dump(), "measurement_id": measurement_id}
-        header = Scan.model_validate(self._control.ask("acquire", arguments, request_id)["scan"])
+        header = heard(Scan, self._control.ask("acquire", arguments, request_id)["scan"])
         announced = receiver.scan(header.scan_id, ANNOUNCED_WITHIN_S)
         return IncomingScan(announced.header, announced.arrivals, Patience(receiver, self.state))
 
@@ -350,7 +412,7 @@ class RemoteInstrument(Closing):
         credit
             Batches on their way at a time; more are smoother on a long line, and older.
         """
-        return Viewer(self.address.frames, self.client, credit, only)
+        return Viewer(self.address.frames, self.client, credit, only, self._key and self._key.frames)
 
     def read_along(self, only: str = "", credit: int = 32) -> Reader:
         """Read what somebody else records, every frame or exactly which were lost. Close it at the end.
@@ -362,7 +424,7 @@ class RemoteInstrument(Closing):
         credit
             Messages held here that nobody has taken.
         """
-        return Reader(self.address.frames, self.client, credit, only)
+        return Reader(self.address.frames, self.client, credit, only, self._key and self._key.frames)
 
     def stop(self, timeout_s: float = 2.0) -> GuardReport:
         """Halt and blank; the instrument needs `arm` to go on. Needs no lease.
@@ -391,8 +453,20 @@ class RemoteInstrument(Closing):
 
     def lease_lost(self) -> BeamloopError | None:
         """Return what ended the lease, or None while it is held or was never taken."""
-        with self._lock:
-            return None if self._heartbeat is None else self._heartbeat.lost
+        return self._tenure.lost
+
+    def require_whole(self, incoming: IncomingScan) -> None:
+        """Raise the error that says why a scan read to its end is not complete; see `raise_unless_whole`.
+
+        A beam that was blanked because the lease was lost is told with who took it and why.
+        """
+        try:
+            raise_unless_whole(incoming)
+        except BeamBlanked as blanked:
+            ended = self._tenure.look()
+            if not isinstance(ended, LeaseHeld):
+                raise
+            raise BeamBlanked(f"{blanked}; {ended}") from None
 
     def close(self) -> None:
         """Give the lease back and close all lines; an instrument that is gone is no error here."""
@@ -418,14 +492,17 @@ class RemoteInstrument(Closing):
                 "install the same beamloop on both sides"
             )
         try:
-            return Description.model_validate(answer)
+            there = heard(Description, answer)
         except ValidationError as error:
             raise ProtocolMismatch(
                 f"{self.address} describes itself in a way this version does not know: {error}"
             ) from None
-
-    def _renew(self) -> None:
-        self._control.ask("renew")
+        if there.plans < PLANS:
+            raise ProtocolMismatch(
+                f"{self.address} takes plans up to version {there.plans}, this side makes version {PLANS}; "
+                "install a newer beamloop there"
+            )
+        return there
 
     def _receiving(self) -> Receiver:
         with self._lock:

@@ -33,7 +33,9 @@ from ..core import (
     Interrupted,
     KeyRefused,
     LeaseHeld,
+    LeaseTaken,
     LimitRefused,
+    LocalOverride,
     Measurement,
     NotArmed,
     NotRecorded,
@@ -50,7 +52,6 @@ from ..core import (
 from ..streaming.incoming import IncomingScan
 from .charge import Charge
 from .dose_left import DoseLeft
-from .instrument import raise_unless_whole
 from .preparation import Preparation
 from .received import Received, receive, reduced
 from .record import events
@@ -64,6 +65,9 @@ REFUSALS = (LimitRefused, NotRecorded, PlanInvalid, UnknownName)
 HALTS = (LeaseHeld, InstrumentUnreachable, ChannelClosed, KeyRefused, ProtocolMismatch, RoleLacking, StorageFailed)
 """Errors after which, as after a blanked beam, nothing can succeed until a person has looked."""
 
+
+WISHES = (LeaseTaken, LocalOverride)
+"""Those of them behind which a person stands, and no fault."""
 
 CUT_OFF = (BeamBlanked, ChannelClosed, DriverFailed, InstrumentUnreachable, Interrupted, ScanIncomplete)
 """Errors after which a measurement that an earlier process asked for has to be repeated."""
@@ -81,6 +85,10 @@ class Acquiring(Protocol):
 
     def discard(self, incoming: IncomingScan) -> None:
         """Drop what still comes of a scan."""
+        ...
+
+    def require_whole(self, incoming: IncomingScan) -> None:
+        """Raise what kept a scan from being complete."""
         ...
 
     def state(self) -> InstrumentState:
@@ -266,7 +274,7 @@ class Measuring:
         if isinstance(error, (NotArmed, InstrumentOutside)):
             return self._blanked(error)
         if isinstance(error, HALTS):
-            return Halted(f"{type(error).__name__}: {error}", lost=True)
+            return Halted(f"{type(error).__name__}: {error}", lost=not isinstance(error, WISHES))
         return self._declined(order, error)
 
     def _declined(self, order: Commanded, error: BeamloopError) -> NoValue:
@@ -313,7 +321,7 @@ class Measuring:
         )
         try:
             received = receive(incoming, self._prepared.target, self._clock)
-            raise_unless_whole(incoming)
+            self._instrument.require_whole(incoming)
         except BaseException:
             self._instrument.discard(incoming)
             raise

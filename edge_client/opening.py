@@ -8,7 +8,7 @@ import platform
 from .. import __version__
 from ..core import NotArmed, ProtocolMismatch
 from .instrument import RemoteInstrument
-from .record.events import Described
+from .record.events import Clocked, Described
 
 TOLD = ("numpy", "scipy", "torch", "gpytorch", "scikit-learn", "h5py", "pyzmq", "Pyro5", "pydantic")
 """Packages whose versions are kept with a run."""
@@ -49,6 +49,17 @@ def described(instrument: RemoteInstrument) -> Described:
         address=str(instrument.address), protocol=there.protocol, version_there=there.version, info=there.info,
         state=instrument.state(),
     )  # fmt: skip
+
+
+def clocked(instrument: RemoteInstrument) -> list[Clocked]:
+    """Return by how much the two clocks differ, to be written down; nothing if the server cannot be asked."""
+    found = instrument.clock_offset()
+    return [] if found is None else [Clocked(**found.model_dump(exclude={"at_s"}))]
+
+
+def told_on_arrival(instrument: RemoteInstrument) -> tuple[str, ...]:
+    """Return what a newcomer should know: what the instrument's server was doing when it was last ended or killed."""
+    return tuple(f"before its server was restarted: {one.in_words()}" for one in instrument.state().interrupted)
 
 
 def versions() -> dict[str, str]:

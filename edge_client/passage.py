@@ -18,6 +18,7 @@ from ..active_learning.loop import Closed, Loop
 from ..core import BeamloopError, Policy, Pool, RecordingUnreadable, Signal
 from ..core.registry import POLICIES, REDUCTIONS
 from .charge import Charge
+from .clock_watch import ClockWatch
 from .conductor import PATIENCE, Conductor, Inbox, StopWished
 from .dose_left import DoseLeft, dose_over_field
 from .experiment import Experiment
@@ -132,7 +133,8 @@ def _measured(scene: Scene, keeping: Keeping) -> tuple[Ended, Seen]:
         told = retell(loop, [*scene.past, *entries]) if scene.past else None
         if closed and told is None:
             loop.handle(Closed(closed.candidates))
-        conductor = Conductor(loop, thinking, journal, inbox, scene.onlooker, asker, scene.clock, told)
+        clocks = ClockWatch(scene.instrument, journal.write, scene.clock)
+        conductor = Conductor(loop, thinking, journal, inbox, scene.onlooker, asker, scene.clock, told, clocks.look)
         charge = Charge(e.event.measurement for e in scene.past if isinstance(e.event, Arrived))
         worker = Measuring(scene.instrument, scene.prepared, scene.file, inbox.put, scene.clock, keeping, charge, dose)
         ended = conductor.conduct(worker)

@@ -19,7 +19,7 @@ from typing import TypeVar
 from ..core import InstrumentInfo, Measurement, NothingToResume, ProtocolMismatch, RecordingUnreadable
 from .experiment import Experiment
 from .instrument import RemoteInstrument
-from .opening import described, make_ready, versions
+from .opening import clocked, described, make_ready, told_on_arrival, versions
 from .passage import Finished, Scene, pass_through
 from .preparation import prepare
 from .progress import Onlooker, Silence
@@ -131,14 +131,17 @@ def resume_run(
         proof = make_ready(instrument, arm)
         told.began(folder.path)
         told.note(f"going on with {folder.path} on {instrument.info.name} at {instrument.address}")
-        told.note(proof)
+        notes = (*told_on_arrival(instrument), proof)
+        for note in notes:
+            told.note(note)
         # Somebody may have gone on with it since it was read.
         past = list(run.past) if journal.count == len(run.past) else read(folder.journal)
         instrument.settled(_settled(past))
         file = stack.enter_context(_reopened(run, len(prepared.pool)))
         resumed = Resumed(instrument=where, started=today().isoformat(timespec="seconds"), versions=versions())
         leased = Leased(client=instrument.client, purpose=f"resume {experiment.name}")
-        news: tuple[Event, ...] = (described(instrument), leased, resumed, Noted(text=proof))
+        noted = (Noted(text=note) for note in notes)
+        news: tuple[Event, ...] = (described(instrument), *clocked(instrument), leased, resumed, *noted)
         for event in news:
             time_s = journal.write(event)
             past.append(Entry(journal.count, time_s, event))

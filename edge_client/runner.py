@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from pathlib import Path
 from ..core import ProtocolMismatch
 from .experiment import Experiment
 from .instrument import RemoteInstrument
-from .opening import described, make_ready, versions
+from .opening import clocked, described, make_ready, told_on_arrival, versions
 from .passage import Finished as Finished
 from .passage import Scene, pass_through
 from .preparation import Preparation, prepare
@@ -89,10 +89,11 @@ def run_experiment(
         told.began(folder.path)
         told.note(f"instrument: {instrument.info.name} ({instrument.info.source}) at {instrument.address}")
         told.note(f"run folder: {folder.path}")
-        for note in prepared.notes:
+        notes = (*prepared.notes, *told_on_arrival(instrument))
+        for note in notes:
             told.note(note)
         durability = _durability(request.experiment, instrument)
-        journal = stack.enter_context(_opened(request, prepared, instrument, folder, started, durability))
+        journal = stack.enter_context(_opened(request, notes, instrument, folder, started, durability))
         # Every candidate is measured once at most; rows that stay empty take no space.
         capacity, swmr = len(prepared.pool), request.experiment.swmr
         file = stack.enter_context(RunFile(folder.run_file, capacity, swmr, durable=durability == "power"))
@@ -115,7 +116,7 @@ def _durability(experiment: Experiment, instrument: RemoteInstrument) -> Durabil
 
 
 def _opened(
-    request: RunRequest, prepared: Preparation, instrument: RemoteInstrument, folder: RunFolder, started: datetime,
+    request: RunRequest, notes: Sequence[str], instrument: RemoteInstrument, folder: RunFolder, started: datetime,
     durability: Durability,
 ) -> Journal:  # fmt: skip
     """Return the new journal with what is known before the first exposure."""
@@ -127,6 +128,7 @@ def _opened(
     )  # fmt: skip
     leased = Leased(client=instrument.client, purpose=f"run {experiment.name}")
     journal = Journal(folder.journal, durability)
-    for event in (opened, described(instrument), leased, *(Noted(text=note) for note in prepared.notes)):
+    noted = (Noted(text=note) for note in notes)
+    for event in (opened, described(instrument), *clocked(instrument), leased, *noted):
         journal.write(event)
     return journal

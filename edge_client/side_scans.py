@@ -16,7 +16,7 @@ from ..active_learning.loop import REPEAT
 from ..core import BeamloopError, GridScan, ScanIncomplete, Signal
 from ..streaming.incoming import IncomingScan, collect
 from .charge import Charge
-from .instrument import LONGEST_WAIT_S, RemoteInstrument, raise_unless_whole
+from .instrument import LONGEST_WAIT_S, RemoteInstrument
 from .measuring import CUT_OFF, NEVER_BEGUN
 from .preparation import Preparation
 from .record.checksum import digest
@@ -114,7 +114,7 @@ class SideScans:
         incoming = self._instrument.start(plan, asked.measurement_id, asked.request_id)
         try:
             signal = collect(incoming, LONGEST_WAIT_S, allow_incomplete=True)
-            raise_unless_whole(incoming)
+            self._instrument.require_whole(incoming)
         except BaseException:
             self._instrument.discard(incoming)
             raise
@@ -140,7 +140,7 @@ class SideScans:
         reducing = target.begin(incoming.header)
         for batch in incoming.batches(LONGEST_WAIT_S):
             reducing.add(batch)
-        raise_unless_whole(incoming)
+        self._instrument.require_whole(incoming)
         steps = np.array([axis.scale for axis in self._prepared.axes])
         off = np.abs(reducing.positions - self._prepared.pool.positions) / np.abs(steps)
         if off.max() > MISSED:

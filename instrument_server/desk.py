@@ -36,7 +36,7 @@ from ..core import (
     StorageFailed,
     plan_from,
 )
-from ..core.control import PROTOCOL, Verb
+from ..core.control import MINOR, PLANS, PROTOCOL, Verb
 from .audit import Audit
 from .beam import Beam
 from .command_table import CommandTable, Ledger
@@ -92,6 +92,8 @@ class Desk:
         The switch at the instrument that wins over any remote.
     proofs
         Proofs of the chain that stops the beam, without which nothing is exposed; None where there is no such chain.
+    today
+        Time of day, in seconds since 1970, to compare clocks with.
 
     Attributes
     ----------
@@ -104,6 +106,7 @@ class Desk:
         lease: Lease, answers: Ledger, audit: Audit, blank: Callable[[], None],
         clock: Callable[[], float] = time.monotonic, idle: Idle | None = None, switch: Switch | None = None,
         proofs: Proofs | None = None,
+        today: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._version, self._info, self._interlock = version, info, interlock
         self._driver, self._lease = driver, lease
@@ -119,10 +122,10 @@ class Desk:
         self._facts: dict[str, Any] = {}
         # Which limits a running scan was last judged by, and why the server halted the last one.
         self._upheld, self._notice = interlock.version, ""
-        safety = SafetyDesk(info, interlock, self._situation, self._uphold, lambda e, why: audit.note(e, why=why))
+        safety = SafetyDesk(info, interlock, self._situation, self._uphold, self.minutes)
         self._deeds: dict[Verb, Callable[[Request], dict[str, Any]]] = {
-            **self._succession.deeds, **safety.deeds, "arm": self._arm, "prove": self._prove, "set": self._set,
-            "acquire": self._acquire,
+            **self._succession.deeds, **safety.deeds, "clock": lambda _: {"now_s": today()},
+            "arm": self._arm, "prove": self._prove, "set": self._set, "acquire": self._acquire,
         }  # fmt: skip
 
     def answer(self, request: Request, caller: Caller = LOOPBACK) -> Reply:
@@ -134,7 +137,7 @@ class Desk:
             )
             return self.minutes.refused(request, refusal(mismatch))
         if request.verb == "describe":
-            return Reply(status="done", value=self._describe())
+            return Reply(status="done", value=self._describe(caller))
         if request.verb == "state":
             return Reply(status="done", value=self.state().model_dump())
         try:
@@ -237,11 +240,14 @@ class Desk:
     def _guard_is_silent(self) -> None:
         self.minutes.mark("guard silent", done="blanked by the server")
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self, caller: Caller) -> dict[str, Any]:
         values, info = self._values(), self._interlock.limits.described()
         there = tuple(p.model_copy(update={"value": values.get(p.name, p.value)}) for p in info.parameters)
         info = info.model_copy(update={"parameters": there})
-        return Description(protocol=PROTOCOL, version=self._version, info=info).model_dump()
+        there = Description(
+            protocol=PROTOCOL, minor=MINOR, plans=PLANS, version=self._version, info=info, role=caller.role
+        )
+        return there.model_dump()
 
     def _attempt(self, request: Request) -> Reply:
         return outcome_of(lambda: self._do(request))

@@ -23,7 +23,10 @@ RECENT_S = 0.2
 
 Word = Literal["blank", "stop", "pause", "state"]
 
-_WHY = {"stop": "stopped by a person; arm the instrument to go on", "pause": "paused by a person; arm to continue"}
+SOMEBODY = "a person"
+"""Who said a word, where no keys tell."""
+
+_WHY = {"stop": "stopped by {by}; arm the instrument to go on", "pause": "paused by {by}; arm to continue"}
 _PROVING = "stopped for a moment, to prove the chain"
 _BEFORE = "stopped before this server was started; arm the instrument to go on"
 
@@ -81,8 +84,15 @@ class Guard:
         if self._proving:
             self._blanker.free()
 
-    def hear(self, message: Mapping[str, Any], now_s: float) -> Heard:
+    def hear(self, message: Mapping[str, Any], now_s: float, by: str = SOMEBODY) -> Heard:
         """Carry out a word from anybody, at once; the answer is `report`, as soon as it is `settled`.
+
+        Parameters
+        ----------
+        message, now_s
+            What was said, and when.
+        by
+            Who said it: the name of their key.
 
         Raises
         ------
@@ -98,7 +108,7 @@ class Guard:
         if word in _WHY:
             self._halt_motion(now_s)
             self._proving = message.get("proof") is True and not (self._watch.stopped and not self._proving)
-            self._watch.stop(_PROVING if self._proving else _WHY[word])
+            self._watch.stop(_PROVING if self._proving else _WHY[word].format(by=by))
             self._stops += 1
         return Heard(word, now_s, message.get("follow") is True)
 

@@ -24,7 +24,7 @@ import zmq
 from ..core import Blanker, Frozen, KeyRefused, SettingsInvalid, WireInvalid
 from ..core.registry import BLANKERS, find
 from ..streaming.armour import Armour, armoured
-from .guard import Guard, Heard
+from .guard import SOMEBODY, Guard, Heard
 from .keys.armouring import armour_for
 from .orders import take_orders
 from .post import LOOPBACK, pack, unpack
@@ -103,8 +103,7 @@ def watch_over(orders: GuardOrders, orphaned: threading.Event) -> None:
             for envelope, frame in _arrived(private):
                 _send(private, envelope, _understood(frame, lambda message: guard.private(message, time.monotonic())))
             for envelope, frame in _arrived(public):
-                heard = _refused(armour, frame)
-                heard = heard or _understood(frame, lambda message: guard.hear(message, time.monotonic()))
+                heard = _heard(guard, armour, frame)
                 if not isinstance(heard, Heard):
                     _send(public, envelope, heard)
                     continue
@@ -173,14 +172,16 @@ def _arrived(socket: zmq.Socket) -> Iterator[tuple[Envelope, zmq.Frame]]:
             yield [part.bytes for part in envelope], frame
 
 
-def _refused(armour: Armour | None, frame: zmq.Frame) -> dict[str, Any] | None:
-    """Return the answer to a word that is not heard for its key; None if it is."""
-    try:
-        if armour is not None:
-            armour.name_of(frame)
-    except KeyRefused as refusal:
-        return {"error": str(refusal), "kind": KeyRefused.__name__}
-    return None
+def _heard(guard: Guard, armour: Armour | None, frame: zmq.Frame) -> Heard | dict[str, Any]:
+    """Carry out a word whose key is let in at this moment; return what came of it, or why it is not heard."""
+    by = SOMEBODY
+    if armour is not None:
+        try:
+            by = armour.name_of(frame)
+        except KeyRefused as refusal:
+            armour.turned_away("a speaker", str(refusal))
+            return {"error": str(refusal), "kind": KeyRefused.__name__}
+    return _understood(frame, lambda message: guard.hear(message, time.monotonic(), by))
 
 
 def _understood(frame: zmq.Frame, how: Callable[[dict[str, Any]], Said]) -> Said | dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..core import LocalControl, LocalOverride, Request
+from ..core.control import belongs
 from .beam import Beam
 from .local_switch import Seen
 from .minutes import Minutes
@@ -86,8 +87,7 @@ class Override:
 
 
 def _admits(control: LocalControl, client: str) -> bool:
-    name = control.admits
-    return name != "" and (client == name or client.startswith(f"{name}/"))
+    return control.admits != "" and belongs(client, control.admits)
 
 
 def _words(control: LocalControl) -> str:

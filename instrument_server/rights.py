@@ -42,6 +42,7 @@ class Right(NamedTuple):
 RIGHTS: dict[Verb, Right] = {
     "describe": Right("observer", needs_lease=False),
     "state": Right("observer", needs_lease=False),
+    "clock": Right("observer", needs_lease=False),
     "limits": Right("observer", needs_lease=False),
     "check": Right("observer", needs_lease=False),
     "dose": Right("observer", needs_lease=False),

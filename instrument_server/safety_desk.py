@@ -33,6 +33,7 @@ from .dose import Dose
 from .dose_report import dose_report
 from .dry_run import dry_run
 from .interlock import Interlock
+from .minutes import Minutes
 
 MOST_ASKED = 1 << 20
 """Positions of which it may be asked at once whether they have dose left."""
@@ -63,7 +64,7 @@ class SafetyDesk:
         Says how the instrument stands.
     uphold
         Called when limits have changed: halts what violates them and returns why.
-    note
+    minutes
         Takes what must be in the audit.
     today
         Date and time.
@@ -71,10 +72,10 @@ class SafetyDesk:
 
     def __init__(
         self, info: InstrumentInfo, interlock: Interlock, situation: Callable[[], Situation],
-        uphold: Callable[[], str], note: Callable[[str, str], None], today: Callable[[], datetime] = wall_clock,
+        uphold: Callable[[], str], minutes: Minutes, today: Callable[[], datetime] = wall_clock,
     ) -> None:  # fmt: skip
         self._info, self._interlock = info, interlock
-        self._situation, self._uphold, self._note, self._today = situation, uphold, note, today
+        self._situation, self._uphold, self._minutes, self._today = situation, uphold, minutes, today
         self.deeds: Mapping[Verb, Callable[[Request], dict[str, Any]]] = {
             "check": self._check, "dose": self._dose, "limits": self._limits, "restrict": self._restrict,
             "specimen": self._specimen,
@@ -91,7 +92,7 @@ class SafetyDesk:
         wanted = {k: Restriction(value=v, by=request.client, why=wish.why, since=since) for k, v in wish.set.items()}
         warning = self._interlock.restrict(wanted, wish.restore)
         if warning:
-            self._note("limits not kept", warning)
+            self._minutes.mark("limits not kept", why=warning)
         return {"halted": self._uphold(), "warning": warning, "table": self._limits(request)}
 
     def _check(self, request: Request) -> dict[str, Any]:

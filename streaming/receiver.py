@@ -1,6 +1,8 @@
 """Receives the scans addressed to one name, in memory that is bounded, and acknowledges twice.
 
-One background thread owns the DEALER socket. A message returns its credit when it has
+Whoever reads a scan and finds nothing there keeps watch at the socket itself, so that no
+message waits for another thread to wake; a background thread keeps watch while nobody
+reads. A message returns its credit when it has
 left this memory, so a slow reader slows the sender and nothing is lost; it is released
 at the sender when the reader says `stored`. Every message of a scan nobody reads keeps
 its credit: read each scan that was asked for, or `discard` it.
@@ -29,6 +31,7 @@ from .incoming import Arrivals, IncomingScan, Item
 from .incoming import collect as collect
 from .keep_alive import keep_alive
 from .loss import Loss
+from .parts import put, take
 from .wire import Batch, Begin, End, Lost, Message, Numbered, Refused, Welcome, decode, encode
 
 HEARTBEAT_S = 0.5
@@ -111,7 +114,15 @@ class Receiver(Closing):
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._dealer, self._admittance = _connected(self._context, endpoint, key)
         self._bell = Doorbell(self._context)
+        self._poller = zmq.Poller()
+        for polled in (self._bell.inner, self._dealer, self._admittance.events):
+            self._poller.register(polled, zmq.POLLIN)
+        # Whoever uses the dealer or polls holds `_watch`, and takes `_news` inside it. With `_news` held,
+        # `_watch` may only be tried.
+        self._watch = threading.Lock()
         self._news = threading.Condition()
+        self._visits = self._visits_seen = self._waiting = 0
+        self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._serve, name=f"receiver {name}", daemon=True)
         self._thread.start()
 
@@ -127,14 +138,8 @@ class Receiver(Closing):
         ProtocolMismatch
             If the sender speaks another version.
         """
-        deadline = time.monotonic() + timeout_s
         with self._news:
-            while scan_id not in self._scans:
-                self._raise_if_over()
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise InstrumentUnreachable(self._silence(f"scan {scan_id!r} was not announced", timeout_s))
-                self._news.wait(left)
+            self._until(lambda: scan_id in self._scans, f"scan {scan_id!r} was not announced", timeout_s)
             scan = self._scans[scan_id]
             self._claim(scan.arrivals)
             return scan
@@ -166,16 +171,13 @@ class Receiver(Closing):
             return scan
 
     def _first(self, claim: Callable[[Arrivals], bool], what: str, timeout_s: float) -> IncomingScan:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            for scan in self._scans.values():
-                if claim(scan.arrivals):
-                    return scan
-            self._raise_if_over()
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise InstrumentUnreachable(self._silence(what, timeout_s))
-            self._news.wait(left)
+        def found() -> IncomingScan | None:
+            return next((scan for scan in self._scans.values() if claim(scan.arrivals)), None)
+
+        self._until(lambda: found() is not None, what, timeout_s)
+        scan = found()
+        assert scan is not None
+        return scan
 
     def discard(self, scan_id: str) -> None:
         """Drop a scan, now and whatever of it still comes; the sender is told that it is settled."""
@@ -199,6 +201,7 @@ class Receiver(Closing):
         with self._news:
             if not self._closing and not self._ended:
                 self._closing = True
+                self._leaving.set()
                 self._bell.ring()
             self._news.notify_all()
         self._thread.join()
@@ -214,47 +217,46 @@ class Receiver(Closing):
         InstrumentUnreachable, ChannelClosed, ProtocolMismatch
             As `scan`.
         """
-        deadline = time.monotonic() + timeout_s
+        what = f"no further message of scan {arrivals.scan_id!r} came"
         with self._news:
-            while not arrivals.queue:
-                if arrivals.broken:
-                    raise ChannelClosed(arrivals.broken)
-                self._raise_if_over()
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    what = f"no further message of scan {arrivals.scan_id!r} came"
-                    raise InstrumentUnreachable(self._silence(what, timeout_s))
-                self._news.wait(left)
-            return self._take(arrivals)
+            self._until(lambda: bool(arrivals.queue or arrivals.broken), what, timeout_s)
+            if not arrivals.queue:
+                raise ChannelClosed(arrivals.broken)
+            message, urgent = self._take(arrivals)
+        if urgent:
+            self._speak()
+        return message
 
     def acknowledge(self, arrivals: Arrivals) -> None:
         """Tell the sender that everything taken of a scan is stored, for `IncomingScan.stored`."""
         with self._news:
-            self._store(arrivals)
+            urgent = self._store(arrivals)
             scan = self._scans.get(arrivals.scan_id)
             if arrivals.over and scan is not None and scan.arrivals is arrivals:
                 del self._scans[arrivals.scan_id]
+        if urgent:
+            self._speak()
 
-    def _take(self, arrivals: Arrivals) -> Item:
+    def _take(self, arrivals: Arrivals) -> tuple[Item, bool]:
+        """Return the next message, and whether the sender should hear at once that it was taken."""
         message = arrivals.queue.popleft()
         arrivals.over = isinstance(message, End)
-        self._return_credit(arrivals, message.seq)
-        return message
+        return message, self._return_credit(arrivals, message.seq)
 
     def _claim(self, arrivals: Arrivals) -> None:
         if arrivals.begin is not None:
-            self._return_credit(arrivals, arrivals.begin)
+            if self._return_credit(arrivals, arrivals.begin):
+                self._ring()
             arrivals.begin = None
 
-    def _return_credit(self, arrivals: Arrivals, seq: int) -> None:
+    def _return_credit(self, arrivals: Arrivals, seq: int) -> bool:
         arrivals.unstored.append(seq)
-        if self._incoming.take(arrivals.session):
-            self._ring()
+        return self._incoming.take(arrivals.session)
 
-    def _store(self, arrivals: Arrivals) -> None:
-        if self._incoming.store(arrivals.session, arrivals.unstored):
-            self._ring()
+    def _store(self, arrivals: Arrivals) -> bool:
+        urgent = self._incoming.store(arrivals.session, arrivals.unstored)
         arrivals.unstored.clear()
+        return urgent
 
     def _settle(self, arrivals: Arrivals, reason: str) -> None:
         """Take and acknowledge all that came of a scan; whoever reads it gets the reason."""
@@ -263,11 +265,69 @@ class Receiver(Closing):
         while arrivals.queue:
             self._take(arrivals)
         self._store(arrivals)
+        self._ring()
         self._news.notify_all()
 
     def _ring(self) -> None:
         if not self._ended:
             self._bell.ring()
+
+    def _speak(self) -> None:
+        """Put on the wire what is due, from the caller's thread if the socket is free."""
+        if self._watch.acquire(blocking=False):
+            try:
+                if not self._dealer.closed:
+                    self._put_due(flush=False)
+            finally:
+                self._watch.release()
+        else:
+            with self._news:
+                self._ring()
+
+    def _until(self, came: Callable[[], bool], what: str, timeout_s: float) -> None:
+        """Return once `came`; call with `_news` held, which is given up while waiting."""
+        deadline = time.monotonic() + timeout_s
+        self._visits += 1
+        while not came():
+            self._raise_if_over()
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise InstrumentUnreachable(self._silence(what, timeout_s))
+            if self._watch.acquire(blocking=False):
+                self._news.release()
+                try:
+                    self._keep_watch(left, came)
+                finally:
+                    self._watch.release()
+                    self._news.acquire()
+            else:
+                self._waiting += 1
+                self._news.wait(left)
+                self._waiting -= 1
+        if self._waiting:
+            # This reader no longer keeps watch, so one of those who wait must.
+            self._news.notify_all()
+
+    def _keep_watch(self, wait_s: float, enough: Callable[[], bool] = lambda: False) -> None:
+        """Hear the sender until `enough`, waiting once at most, and say what is due; hold `_watch`."""
+        if self._dealer.closed:
+            return
+        if self._hear_all(enough):
+            self._put_due(flush=False)
+            return
+        patience_s = min(wait_s, OWED_S if self._incoming.owes else HEARTBEAT_S)
+        ready = dict(self._poller.poll(max(1, int(patience_s * 1000))))
+        if self._bell.inner in ready:
+            with self._news:
+                self._bell.answer()
+        if self._dealer in ready:
+            self._hear_all(enough)
+        if self._admittance.events in ready:
+            self._heed()
+            if len(ready) == 1:
+                # A hello now would be sent twice: the sender knocks on a new connection.
+                return
+        self._put_due(flush=not ready)
 
     def _raise_if_over(self) -> None:
         refused = self._incoming.refused
@@ -292,32 +352,30 @@ class Receiver(Closing):
         return f"{within}; the sender at {self._endpoint} was heard {ago:.1f} s ago{blocked}"
 
     def _serve(self) -> None:
-        poller = zmq.Poller()
-        poller.register(self._bell.inner, zmq.POLLIN)
-        poller.register(self._dealer, zmq.POLLIN)
-        poller.register(self._admittance.events, zmq.POLLIN)
         try:
             while not self._closing:
-                wait_s = OWED_S if self._incoming.owes else HEARTBEAT_S
-                ready = dict(poller.poll(int(wait_s * 1000)))
-                if self._bell.inner in ready:
-                    with self._news:
-                        self._bell.answer()
-                if self._dealer in ready:
-                    self._hear_all()
-                if self._admittance.events in ready:
-                    self._heed()
-                    if len(ready) == 1:
-                        # A hello now would be sent twice: the sender knocks on a new connection.
-                        continue
-                self._put_due(flush=not ready)
-            self._put_due(flush=True)
+                if self._watch.acquire(blocking=False):
+                    try:
+                        self._keep_watch(HEARTBEAT_S)
+                    finally:
+                        self._watch.release()
+                else:
+                    self._leaving.wait(OWED_S)
+                self._step_back()
+            with self._watch:
+                self._put_due(flush=True)
         finally:
-            self._admittance.close()
-            self._dealer.close(linger=int(LINGER_S * 1000))
-            with self._news:
+            with self._watch, self._news:
+                self._admittance.close()
+                self._dealer.close(linger=int(LINGER_S * 1000))
                 self._ended = True
                 self._news.notify_all()
+
+    def _step_back(self) -> None:
+        """Leave the watch to readers as long as they come within `OWED_S` of each other."""
+        while self._visits != self._visits_seen and not self._closing:
+            self._visits_seen = self._visits
+            self._leaving.wait(OWED_S)
 
     def _heed(self) -> None:
         refusal = self._admittance.refusal()
@@ -327,14 +385,15 @@ class Receiver(Closing):
                 self._incoming.hear(Refused(refusal, KeyRefused.__name__))
                 self._news.notify_all()
 
-    def _hear_all(self) -> None:
-        for _ in range(TURN):
+    def _hear_all(self, enough: Callable[[], bool]) -> bool:
+        """Hear what came, until `enough`; tell whether anything came."""
+        for heard in range(TURN):
             try:
-                frames = self._dealer.recv_multipart(zmq.NOBLOCK, copy=False)
+                parts = take(self._dealer)
             except zmq.Again:
-                return
+                return heard > 0
             try:
-                message = decode([frame.buffer for frame in frames])
+                message = decode(parts)
             except WireDamaged:
                 with self._news:
                     self._incoming.damaged()
@@ -344,6 +403,9 @@ class Receiver(Closing):
                 continue
             with self._news:
                 self._hear(message)
+                if enough():
+                    return True
+        return True
 
     def _hear(self, message: Message) -> None:
         self._heard_at = time.monotonic()
@@ -422,7 +484,7 @@ class Receiver(Closing):
             due = self._incoming.due(flush)
         for message in due:
             try:
-                self._dealer.send_multipart(encode(message), zmq.NOBLOCK)
+                put(self._dealer, encode(message))
             except zmq.Again:
                 # Not connected; the hello on the next connection says all of it again.
                 return

@@ -1,9 +1,11 @@
 """Sends scans to their recorder, keeps every frame until it is stored, pauses the source.
 
-One background thread owns the ROUTER socket; any thread may call. Frames of a scan go to
-its recorder, `Scan.receiver`, whether or not that is connected yet, and to every reader and
-viewer that is there (`seats`). Frames are not copied: the arrays of a batch belong to the
-channel once they are given to `send`, and must not be written to afterwards.
+Any thread may call, and puts its own frames on the wire: handing each message to another
+thread would cost more than the message. A background thread hears the receivers, and
+speaks when a caller finds the socket in use. Frames of a scan go to its recorder,
+`Scan.receiver`, whether or not that is connected yet, and to every reader and viewer that is
+there (`seats`). Frames are not copied: the arrays of a batch belong to the channel once they
+are given to `send`, and must not be written to afterwards.
 
 A recorder that died keeps its unstored frames here, so that it can come back under the
 same name and lose nothing. Whoever learns that it will not come back (its lease ran out,
@@ -31,6 +33,7 @@ from .channel import MOST_CREDIT, Outflow, Outgoing
 from .doorbell import Doorbell
 from .gatehouse import LOOK_S, Gatehouse
 from .keep_alive import keep_alive
+from .parts import put, take_routed
 from .seats import ReaderSeat, RecorderSeat, Seat, ViewerSeat
 from .spill import Spill, put_aside
 from .wire import READINGS, VERSION, Hello, Knock, Message, Received, Refused, Stored, decode, encode
@@ -43,7 +46,7 @@ SILENCE_S = 10.0
 """After this a reader or viewer that was not heard is forgotten; a living one is heard every 0.5 s."""
 
 SHOW_S = 0.02
-"""How often a viewer is shown something new; faster than an eye, and next to nothing of a recorder's time."""
+"""How often a viewer is shown something new, one after another, so that many cost the recorder no more than one."""
 
 LINGER_S = 1.0
 POLL_S = 0.02
@@ -120,7 +123,7 @@ class Sender(Closing):
         # Of readers and viewers: which scan they want, empty for all, and when they were heard.
         self._wants: dict[str, str] = {}
         self._heard_s: dict[str, float] = {}
-        self._shown_s = float("-inf")
+        self._shown_s, self._turns = float("-inf"), 0
         self._scans: dict[str, _Given] = {}
         self._stalled = False
         self._invalid = 0
@@ -130,6 +133,8 @@ class Sender(Closing):
         self._router = _listening(self._context, endpoint, armour)
         self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
         self._bell = Doorbell(self._context)
+        # Whoever uses the router holds `_speaking`, and takes `_changed` inside it, never the other way round.
+        self._speaking = threading.Lock()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._serve, name=f"sender {self.endpoint}", daemon=True)
         self._thread.start()
@@ -157,7 +162,7 @@ class Sender(Closing):
             self._recorder(scan.receiver).begin(scan)
             for key in self._seats:
                 self._show(key, given)
-            self._bell.ring()
+        self._speak()
 
     def send(self, batch: FrameBatch, give_up: Callable[[], bool] = lambda: False) -> bool:
         """Send frames of a scan; wait while its recorder's retention is at its bound, if the source can.
@@ -189,8 +194,11 @@ class Sender(Closing):
                 given = self._given(batch.scan_id)
                 batch.check(given.scan)
                 recorder = self._recorder(given.scan.receiver)
-                if not given.pausable or recorder.has_room(batch):
-                    return self._give(given, recorder, batch)
+                placed = not given.pausable or recorder.has_room(batch)
+                taken = placed and self._give(given, recorder, batch)
+            if placed:
+                self._speak()
+                return taken
             if give_up():
                 raise ChannelClosed(
                     f"sending to {given.scan.receiver!r} was given up: {self.waits_for(given.scan.receiver)}"
@@ -218,7 +226,7 @@ class Sender(Closing):
             for key in given.watchers:
                 self._seats[key].end(end)
             del self._scans[end.scan_id]
-            self._bell.ring()
+        self._speak()
 
     def forget(self, receiver: str) -> None:
         """Drop everything retained for a recorder; sending its open scans raises from now on.
@@ -290,7 +298,6 @@ class Sender(Closing):
         for key in given.watchers:
             self._seats[key].give(batch)
         given.frames += len(batch.indices)
-        self._bell.ring()
         return taken
 
     def _recorder(self, receiver: str) -> Seat:
@@ -337,15 +344,35 @@ class Sender(Closing):
             given.watchers.discard(key)
         self._routes = {route: name for route, name in self._routes.items() if name != key}
 
+    def _speak(self) -> None:
+        """Put on the wire what is due, from the caller's thread if the socket is free."""
+        if self._speaking.acquire(blocking=False):
+            try:
+                if not self._router.closed:
+                    self._turn()
+            finally:
+                self._speaking.release()
+        else:
+            with self._changed:
+                if not self._ended:
+                    self._bell.ring()
+
     def _serve(self) -> None:
         poller = zmq.Poller()
         poller.register(self._bell.inner, zmq.POLLIN)
-        poller.register(self._router, zmq.POLLIN)
+        # Its descriptor and not the socket itself, which other threads use meanwhile.
+        poller.register(self._router.getsockopt(zmq.FD), zmq.POLLIN)
         try:
             while not self._finished():
-                self._turn(dict(poller.poll(self._patience_ms())))
+                ready = dict(poller.poll(self._patience_ms()))
+                with self._speaking:
+                    if self._bell.inner in ready:
+                        with self._changed:
+                            self._bell.answer()
+                    self._turn()
         finally:
-            self._router.close(linger=0)
+            with self._speaking:
+                self._router.close(linger=0)
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
@@ -363,12 +390,18 @@ class Sender(Closing):
             delivered = all(seat.channel.delivered for seat in self._seats.values() if seat.channel.linked)
         return delivered or time.monotonic() > self._closing_at
 
-    def _turn(self, ready: Mapping[object, int]) -> None:
-        if self._bell.inner in ready:
-            with self._changed:
-                self._bell.answer()
-        if self._router in ready:
+    def _turn(self) -> None:
+        """Hear what came and say what is due, for whoever holds `_speaking`."""
+        self._put_due()
+        if int(self._router.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             self._hear_all()
+            self._put_due()
+            # The descriptor tells of each arrival once, and speaking may have swallowed it.
+            if int(self._router.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+                with self._changed:
+                    self._bell.ring()
+
+    def _put_due(self) -> None:
         if self._gatehouse is not None:
             for route, refused in self._gatehouse.expelled(self._routes):
                 self._put(route, refused)
@@ -383,17 +416,23 @@ class Sender(Closing):
         """Return what goes on the wire now, to recorders first."""
         now_s = time.monotonic()
         self._forget_silent(now_s)
-        shows = now_s - self._shown_s >= SHOW_S
-        if shows:
-            self._shown_s = now_s
+        turn = self._next_viewer(now_s)
         due = []
         for route, key in sorted(self._routes.items(), key=lambda routed: routed[1] in self._wants):
             seat = self._seats[key]
-            if shows:
+            if key == turn or not isinstance(seat, ViewerSeat):
                 seat.fill()
             due.append((route, seat.channel.due()))
         self._stalled = any(seat.channel.stalled for seat in self._seats.values())
         return due
+
+    def _next_viewer(self, now_s: float) -> str | None:
+        """Return whose turn it is to be shown something new; nobody's most of the time."""
+        viewers = [key for key in self._wants if isinstance(self._seats[key], ViewerSeat)]
+        if not viewers or now_s - self._shown_s < SHOW_S:
+            return None
+        self._shown_s, self._turns = now_s, self._turns + 1
+        return viewers[self._turns % len(viewers)]
 
     def _forget_silent(self, now_s: float) -> None:
         for key, heard_s in list(self._heard_s.items()):
@@ -403,11 +442,11 @@ class Sender(Closing):
     def _hear_all(self) -> None:
         for _ in range(TURN):
             try:
-                route, *frames = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
+                route, parts = take_routed(self._router)
             except zmq.Again:
                 return
             try:
-                message = decode([frame.buffer for frame in frames])
+                message = decode(parts)
             except WireInvalid:
                 self._invalid += 1
                 continue
@@ -506,7 +545,7 @@ class Sender(Closing):
 
     def _put(self, route: bytes, message: Message) -> None:
         try:
-            self._router.send_multipart([route, *encode(message)], zmq.NOBLOCK, copy=False)
+            put(self._router, [route, *encode(message)])
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise

@@ -3,8 +3,9 @@
 A message is a msgpack header (a map) followed by raw buffers, so frames leave and arrive
 without being copied. dtype and byte order travel as they are. Rules of version 1:
 
-- Within the version a header may gain keys; a reader ignores keys it does not know. The
-  key `c` is kept free for a checksum of the raw buffers.
+- Within the version a header may gain keys; a reader ignores keys it does not know.
+- `c` of `batch` is its checksum, XXH3 of 64 bits over what `_checksum` lists; a sender that gives none is an older
+  one and is believed.
 - Scan headers and ends are values of `core` and exact: a field more or less raises the version.
 - A changed meaning, a removed key, a new kind that must be understood, or other buffers
   raise the version; a sender refuses a receiver of another version and says so.
@@ -42,10 +43,11 @@ from typing import cast
 
 import msgpack
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ..core.errors import WireInvalid
+from ..core.errors import WireDamaged, WireInvalid
 from ..core.frame import FrameBatch, Scan, ScanEnd
 from ..core.plan import MOST_PIXELS
 from .loss import MOST_RUNS, Loss
@@ -251,6 +253,8 @@ def decode(parts: Sequence[Buffer]) -> Message:
     ------
     WireInvalid
         If the parts are not a message of this version.
+    WireDamaged
+        If they are a batch, and not the one that was sent.
     """
     if not parts:
         raise WireInvalid("a message without any part was given; a header is the least")
@@ -294,12 +298,21 @@ def _encode_batch(message: Batch) -> list[Buffer]:
         "v": VERSION, "k": "batch", "s": message.session, "l": message.link, "q": message.seq,
         "i": batch.scan_id, "n": len(batch.indices), "d": frames.dtype.str, "f": frames.shape[1:],
     }  # fmt: skip
-    return [
-        _packed(header),
+    buffers = [
         _raw(np.ascontiguousarray(batch.indices, dtype="<i8")),
         _raw(np.ascontiguousarray(batch.positions, dtype="<f8")),
         _raw(np.ascontiguousarray(frames)),
     ]
+    header["c"] = _checksum(batch.scan_id, frames.dtype.str, frames.shape, buffers)
+    return [_packed(header), *buffers]
+
+
+def _checksum(scan_id: str, dtype: str, shape: tuple[int, ...], buffers: Sequence[Buffer]) -> int:
+    """Return the checksum of a batch: of its scan, dtype and shape as text, and of its raw buffers."""
+    digest = xxhash.xxh3_64(f"{scan_id} {dtype} {shape}".encode())
+    for buffer in buffers:
+        digest.update(buffer)
+    return digest.intdigest()
 
 
 def _raw(array: NDArray) -> memoryview:
@@ -410,12 +423,19 @@ def _batch(header: Mapping[str, object], parts: Sequence[Buffer]) -> Batch:
     for size in shape:
         if type(size) is not int or not 0 <= size < 2**31:
             raise WireInvalid(f"frame shape {shape!r:.60} has a size that is no whole number below 2**31")
+    scan_id, dtype, shape = _text(header, "i"), _dtype(_text(header, "d")), (n, *shape)
     batch = FrameBatch(
-        _text(header, "i"),
+        scan_id,
         _array(parts[1], _INDEX, (n,), "indices"),
         _array(parts[2], _POSITION, (n, 2), "positions"),
-        _array(parts[3], _dtype(_text(header, "d")), (n, *shape), "frames"),
+        _array(parts[3], dtype, shape, "frames"),
     )
+    if "c" in header:
+        told, found = _count(header, "c", 2**64 - 1), _checksum(scan_id, dtype.str, shape, parts[1:])
+        if told != found:
+            raise WireDamaged(
+                f"a batch of scan {scan_id!r:.60} was sent with checksum {told:016x} and came with {found:016x}"
+            )
     return Batch(_number(header, "q"), batch, _count(header, "s"), _count(header, "l"))
 
 

@@ -29,6 +29,9 @@ def check(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed than the file's.")] = None,
     points: Annotated[int | None, typer.Option(help="Another number of measurements than the file's.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="The key file to show, where the instrument wants one; else BEAMLOOP_KEY.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Try an experiment without exposing anything: what would be refused and why, its dose and its time.
@@ -43,7 +46,7 @@ def check(
     asked, _ = read_experiment(experiment)
     asked = asked.changed(seed, points)
     where = from_anywhere(instrument or asked.instrument or f"localhost:{PORT}")
-    with instrument_at(where) as connected:
+    with instrument_at(where, key=key) as connected:
         prepared = prepare(asked, connected.info)
         found = rehearsed(prepared, connected.safety.check)
         if as_json:

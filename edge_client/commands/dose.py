@@ -26,6 +26,9 @@ def dose(
     new_specimen: Annotated[
         str | None, typer.Option(help="Begin the map anew: a specimen of this name was put in (engineers).")
     ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="The key file to show, where the instrument wants one; else BEAMLOOP_KEY.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the map as JSON, electrons per square metre.")] = False,
 ) -> None:
     """Show the dose on the specimen as a map, with the budget and what is left of it.
@@ -34,7 +37,7 @@ def dose(
 
     Example: beamloop dose stem:7440 --new-specimen "lamella 7"
     """
-    with connect(host) as instrument:
+    with connect(host, key=key) as instrument:
         if new_specimen is not None:
             instrument.safety.new_specimen(new_specimen)
         report = instrument.safety.dose(everywhere)

@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
-from ...core import Description, DetectorInfo, InstrumentState, Parameter
+from ...core import Description, DetectorInfo, DoseUncounted, InstrumentState, Parameter, ProtocolMismatch
+from ...core.dose import spelt_dose
 from ..instrument import RemoteInstrument, connect
+from .standing import standing
 
 _SOURCES = {
     "simulator": "SIMULATOR - no specimen, no real beam",
@@ -32,12 +34,16 @@ def info(
     with connect(host, key=key) as instrument:
         state = instrument.state()
         description = instrument.description
+        offset = instrument.clock_offset()
         if as_json:
             facts = {"address": str(instrument.address), **description.model_dump(), "state": state.model_dump()}
+            facts["clock_offset"] = None if offset is None else offset.model_dump()
             typer.echo(json.dumps(facts))
             return
-        for part in (_identity(instrument), _parameters(description, state), _detectors(description), _doing(state)):
+        parts = (_identity(instrument), _parameters(description, state), _detectors(description), _doing(state))
+        for part in (*parts, _dose(instrument)):
             typer.echo("\n".join(part))
+        typer.echo(f"clock there ahead of here by {offset or 'an unknown time: its beamloop is too old to tell'}")
 
 
 def _identity(instrument: RemoteInstrument) -> Iterator[str]:
@@ -47,7 +53,8 @@ def _identity(instrument: RemoteInstrument) -> Iterator[str]:
         yield "what was recorded came from a SIMULATOR, not from a specimen"
     if told.doc:
         yield told.doc
-    yield f"at {instrument.address}, beamloop {description.version}, protocol {description.protocol}"
+    protocol = f"{description.protocol}.{description.minor}"
+    yield f"at {instrument.address}, beamloop {description.version}, protocol {protocol}"
     yield (
         f"you are {description.key} ({description.role}), by your key"
         if description.key
@@ -92,12 +99,17 @@ def _doing(state: InstrumentState) -> Iterator[str]:
     yield f"state: {state.activity}, beam {state.beam}, {so_far}"
     if state.frames_wait:
         yield f"paused until frames are stored by {state.frames_wait}"
-    lease = state.lease
-    if lease is None:
-        yield "lease: nobody holds it"
-    else:
-        purpose, left = lease.purpose or "no purpose given", f"{lease.expires_in_s:.1f} s"
-        yield f"lease: {lease.holder} ({purpose}), expires in {left} unless renewed"
+    yield from standing(state)
+
+
+def _dose(instrument: RemoteInstrument) -> Iterator[str]:
+    try:
+        report = instrument.safety.dose()
+    except (DoseUncounted, ProtocolMismatch) as error:
+        yield f"dose map: none, {error}"
+        return
+    budgets = ", ".join(f"{spelt_dose(value)} ({key})" for key, value in report.budgets.items())
+    yield f"dose: greatest {spelt_dose(report.greatest_per_m2)} in one place; budget {budgets or 'none'}"
 
 
 def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:

@@ -25,6 +25,9 @@ def limits(
         list[str] | None, typer.Option(help="KEY that falls back to the configuration, or 'all'; may be repeated.")
     ] = None,
     why: Annotated[str, typer.Option(help="Why; told with every refusal.")] = "",
+    key: Annotated[
+        str | None, typer.Option(help="The key file to show, where the instrument wants one; else BEAMLOOP_KEY.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
     """Show the limits of an instrument, or narrow them while it runs (engineers; no lease is needed).
@@ -39,7 +42,7 @@ def limits(
     Example: beamloop limits stem:7440 --set dose.budget_per_m2=1e22 --restore limits.beam_current_a
     """
     values = dict(map(_wish, narrow or []))
-    with connect(host) as instrument:
+    with connect(host, key=key) as instrument:
         if values or restore:
             done = instrument.safety.restrict(values, restore or [], why)
             for word, told in (("HALTED", done.halted), ("WARNING", done.warning)):

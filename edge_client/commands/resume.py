@@ -16,6 +16,7 @@ from ..progress import progress
 from ..record.run_folder import find_run
 from ..resuming import resume_run, unfinished
 from .outcome import tell, tell_detached, told_how_to_go_on
+from .queueing import queued, refuse_to_wait_detached
 
 
 def resume(
@@ -28,6 +29,9 @@ def resume(
         str | None, typer.Option(help="The key file to show, where the instrument wants one; else BEAMLOOP_KEY.")
     ] = None,
     arm: Annotated[bool, typer.Option("--arm", help="Arm an instrument that a person has stopped.")] = False,
+    wait_for_lease: Annotated[
+        bool, typer.Option("--wait-for-lease", help="Stand in the queue if somebody else commands the instrument.")
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Let the run go on without this terminal; see `beamloop attach`.")
     ] = False,
@@ -45,6 +49,7 @@ def resume(
     """
     cut_off = unfinished(find_run(run, parent).path)
     where = from_anywhere(instrument or cut_off.last_instrument)
+    refuse_to_wait_detached(wait_for_lease, detach)
     if detach:
         words = ["resume", str(cut_off.folder.path), "--instrument", where]
         words += [] if key is None else ["--key", str(key_from_anywhere(key))]
@@ -52,6 +57,8 @@ def resume(
         return
     with told_how_to_go_on(str(cut_off.folder.path)), ExitStack() as stack:
         connected = stack.enter_context(instrument_at(where, cut_off.client, key))
+        if wait_for_lease:
+            queued(connected, f"resume {cut_off.experiment.name}", lambda text: typer.echo(text, err=True))
         console = Console(stderr=as_json, quiet=as_json)
         onlooker = stack.enter_context(progress(cut_off.experiment, console, past=cut_off.measurements))
         finished = resume_run(cut_off, connected, where, arm, Announcing(onlooker) if announce else onlooker)

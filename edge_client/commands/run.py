@@ -17,6 +17,7 @@ from ..instrument_at import from_anywhere, instrument_at
 from ..progress import progress
 from ..runner import RunRequest, run_experiment
 from .outcome import tell, tell_detached, told_how_to_go_on
+from .queueing import queued, refuse_to_wait_detached
 
 
 def run(
@@ -36,6 +37,9 @@ def run(
         str | None, typer.Option(help="The key file to show, where the instrument wants one; else BEAMLOOP_KEY.")
     ] = None,
     arm: Annotated[bool, typer.Option("--arm", help="Arm an instrument that a person has stopped.")] = False,
+    wait_for_lease: Annotated[
+        bool, typer.Option("--wait-for-lease", help="Stand in the queue if somebody else commands the instrument.")
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Let the run go on without this terminal; see `beamloop attach`.")
     ] = False,
@@ -52,10 +56,13 @@ def run(
     Example: beamloop run examples/bfo_iv.toml --instrument replay:bfo_iv_final.hf5 --points 250
 
     Example: beamloop run examples/simulator.toml --instrument simulator --detach
+
+    Example: beamloop run examples/simulator.toml --instrument stem:7440 --wait-for-lease
     """
     asked, text = read_experiment(experiment)
     asked = asked.changed(seed, points)
     where = from_anywhere(instrument or asked.instrument or f"localhost:{PORT}")
+    refuse_to_wait_detached(wait_for_lease, detach)
     if detach:
         words = ["run", str(experiment), "--instrument", where, "--output", str(output)]
         words += [word for name, value in (("seed", seed), ("points", points)) if value is not None
@@ -66,6 +73,8 @@ def run(
     request = RunRequest(asked, text, where, output, arm)
     with told_how_to_go_on(f"latest --runs {output}"), ExitStack() as stack:
         connected = stack.enter_context(instrument_at(where, key=key))
+        if wait_for_lease:
+            queued(connected, f"run {asked.name}", lambda text: typer.echo(text, err=True))
         onlooker = stack.enter_context(progress(asked, Console(stderr=as_json, quiet=as_json)))
         finished = run_experiment(request, connected, Announcing(onlooker) if announce else onlooker)
     tell(finished, as_json)

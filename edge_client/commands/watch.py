@@ -26,6 +26,9 @@ TELL_S = 1.0
 def watch(
     host: Annotated[str, typer.Argument(help="HOST or HOST:PORT of the instrument.")] = "localhost:7440",
     only: Annotated[str, typer.Option("--only", help="Id of the one scan, or measurement, to look at.")] = "",
+    key: Annotated[
+        str | None, typer.Option(help="The key file to show, where the instrument wants one; else BEAMLOOP_KEY.")
+    ] = None,
     scans: Annotated[int, typer.Option("--scans", help="Leave after so many scans have ended; 0: stay.", min=0)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON each second and at each end.")] = False,
 ) -> None:
@@ -39,7 +42,7 @@ def watch(
     """
     console = Console()
     try:
-        with connect(host) as instrument, instrument.watch(only) as viewer:
+        with connect(host, key=key) as instrument, instrument.watch(only) as viewer:
             if as_json or not console.is_terminal:
                 _tell(instrument, viewer, scans, as_json)
             else:

@@ -9,6 +9,7 @@ a heartbeat never waits behind a slow move.
 from __future__ import annotations
 
 import itertools
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +21,9 @@ from Pyro5.protocol import MSG_CONNECT, MSG_CONNECTFAIL, MSG_CONNECTOK, SendingM
 from Pyro5.serializers import serializers
 from Pyro5.socketutil import SocketConnection
 
-from ...core import InstrumentUnreachable, KeyRefused, ProtocolMismatch, Reply, Request, error_named
+from ...core import InstrumentUnreachable, KeyRefused, PlanInvalid, ProtocolMismatch, Reply, Request, error_named
 from ...core.control import FACE, PROTOCOL, Verb
+from ...core.hearing import heard
 from .address import Address
 from .control_stream import control_stream, raise_if_refused, wants_key
 from .shown_key import ShownKey
@@ -50,7 +52,8 @@ class ControlLine:
         self, address: Address, client: str, timeout_s: float = ANSWER_WITHIN_S, key: ShownKey | None = None
     ) -> None:
         self.address, self.client, self._timeout_s, self._key = address, client, timeout_s, key
-        self._numbers = itertools.count(1)
+        # A client may come back under its name; its requests must not be taken for those from before.
+        self._asker, self._numbers = f"{client}/{secrets.token_hex(4)}", itertools.count(1)
         self._idle: list[Proxy] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -77,12 +80,16 @@ class ControlLine:
             If the answer is none that this version knows.
         """
         request = Request(
-            request_id=request_id or f"{self.client}/{next(self._numbers)}",
+            request_id=request_id or f"{self._asker}-{next(self._numbers)}",
             client=self.client,
             verb=verb,
             arguments=arguments or {},
         )
         reply = self._reply(request)
+        if reply.error == PlanInvalid.__name__ and reply.message.startswith("not a request: verb:"):
+            raise ProtocolMismatch(
+                f"the server at {self.address} is older and knows no {verb!r}; install a newer beamloop there"
+            )
         if reply.status != "done":
             raise error_named(reply.error)(reply.message)
         return reply.value
@@ -107,7 +114,7 @@ class ControlLine:
             self._clear_shelf()
             answer = self._sent_again(request)
         try:
-            return Reply.model_validate(answer)
+            return heard(Reply, answer)
         except ValidationError as error:
             raise ProtocolMismatch(
                 f"{self.address} answered {request.verb!r} with no reply of protocol {PROTOCOL}: {error}; "

@@ -15,6 +15,7 @@ import zmq
 from pydantic import ValidationError
 
 from ...core import GuardReport, InstrumentUnreachable, KeyRefused, ProtocolMismatch, WireInvalid
+from ...core.hearing import heard
 from ...streaming.admittance import Admittance, answered
 from .address import Address
 from .shown_key import ShownKey
@@ -81,7 +82,7 @@ def _report(payload: bytes, word: Word) -> GuardReport:
     if isinstance(answer, dict) and "error" in answer:
         raise WireInvalid(f"the guard did not take {word!r}: {answer['error']}")
     try:
-        return GuardReport.model_validate(answer)
+        return heard(GuardReport, answer)
     except ValidationError as error:
         raise ProtocolMismatch(f"the guard answered {word!r} with no report this version knows: {error}") from None
 

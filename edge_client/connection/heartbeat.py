@@ -27,7 +27,7 @@ class Heartbeat:
         What ended the lease; None while all is well. Written by the thread, read by anyone.
     """
 
-    def __init__(self, renew: Callable[[], None], length_s: float) -> None:
+    def __init__(self, renew: Callable[[], object], length_s: float) -> None:
         self._renew, self._pause_s = renew, length_s / BEATS_A_LEASE
         self._over = threading.Event()
         self.lost: BeamloopError | None = None

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core import Acquisition, Frozen, PlanInvalid, ProtocolMismatch
+from ...core import Acquisition, Frozen
 from ...core.control import Verb
 from ...core.dose import DoseReport
 from ...core.dry_run import DryRun, TrialStep
+from ...core.hearing import heard
 from ...core.limits_table import LimitsTable
 from .control_line import ControlLine
 
@@ -42,7 +43,7 @@ class Safety:
 
     def limits(self) -> LimitsTable:
         """Return every limit, rule and budget with where the instrument stands."""
-        return LimitsTable.model_validate(self._ask("limits"))
+        return heard(LimitsTable, self._ask("limits"))
 
     def restrict(self, values: Mapping[str, float], restore: Iterable[str] = (), why: str = "") -> Restricted:
         """Narrow limits and budgets by configuration key, or let them fall back to the configuration.
@@ -55,11 +56,11 @@ class Safety:
             If a key is unknown, or a value would widen what the configuration allows; nothing is changed.
         """
         wish = {"set": dict(values), "restore": list(restore), "why": why}
-        return Restricted.model_validate(self._ask("restrict", wish))
+        return heard(Restricted, self._ask("restrict", wish))
 
     def check(self, steps: Iterable[TrialStep]) -> DryRun:
         """Return what would come of some steps, one after another; nothing is moved or exposed."""
-        return DryRun.model_validate(self._ask("check", {"steps": [step.model_dump() for step in steps]}))
+        return heard(DryRun, self._ask("check", {"steps": [step.model_dump() for step in steps]}))
 
     def dose(self, everywhere: bool = False) -> DoseReport:
         """Return the dose over the field of view, or over all of the specimen that ever took any.
@@ -70,7 +71,7 @@ class Safety:
             If the instrument's beam current is not known.
         """
         area = "everywhere" if everywhere else "field"
-        return DoseReport.model_validate(self._ask("dose", {"area": area}))
+        return heard(DoseReport, self._ask("dose", {"area": area}))
 
     def dose_left(self, plan: Acquisition) -> NDArray[np.bool_] | None:
         """Tell of each position of a plan whether it could be measured, alone, shape (n,); None if nothing is bounded.
@@ -90,11 +91,4 @@ class Safety:
         self._ask("specimen", {"name": name})
 
     def _ask(self, verb: Verb, arguments: dict[str, object] | None = None) -> dict[str, Any]:
-        try:
-            return self._control.ask(verb, arguments)
-        except PlanInvalid as error:
-            if "not a request" not in str(error):
-                raise
-            raise ProtocolMismatch(
-                f"the instrument's beamloop is older and knows no {verb!r}; update it there"
-            ) from None
+        return self._control.ask(verb, arguments)

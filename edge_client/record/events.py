@@ -126,6 +126,23 @@ class Described(Recorded):
     state: InstrumentState
 
 
+class Clocked(Recorded):
+    """By how much the instrument's time of day was ahead of ours; times in the journal are ours.
+
+    Attributes
+    ----------
+    offset_s, uncertainty_s
+        Their clock less ours, and a bound on its error.
+    samples
+        Of how many round trips the quickest was taken.
+    """
+
+    kind: Literal["clocked"] = "clocked"
+    offset_s: float
+    uncertainty_s: float
+    samples: int
+
+
 class Leased(Recorded):
     """The lease was asked for, in this name and for this purpose."""
 
@@ -309,6 +326,7 @@ class Noted(Recorded):
 Event = (
     Opened
     | Described
+    | Clocked
     | Leased
     | Installed
     | Asked

@@ -18,6 +18,7 @@ from ..experiment import Experiment
 from .events import (
     Acquired,
     Arrived,
+    Clocked,
     Closed,
     Commanded,
     Declined,
@@ -109,6 +110,8 @@ class Story:
         The scans that were no steps, overview and truth, with the time of each.
     closings
         Candidates that were closed without being measured, for want of dose, with the time of each.
+    clocks
+        By how much the instrument's time of day was ahead, each time it was measured.
     """
 
     opened: Opened
@@ -124,6 +127,7 @@ class Story:
     resumptions: tuple[tuple[float, Resumed], ...] = ()
     interruptions: tuple[tuple[float, Interrupted], ...] = ()
     closings: tuple[tuple[float, Closed], ...] = ()
+    clocks: tuple[tuple[float, Clocked], ...] = ()
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
@@ -169,6 +173,7 @@ def story_of(entries: Iterable[Entry]) -> Story:
         resumptions=_timed(found, Resumed),
         interruptions=_timed(found, Interrupted),
         closings=_timed(found, Closed),
+        clocks=_timed(found, Clocked),
     )
 
 

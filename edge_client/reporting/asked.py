@@ -19,6 +19,8 @@ def asked(story: Story) -> Iterator[str]:
     experiment, info = story.experiment, story.described.info
     measure = experiment.measure
     rows = [("instrument", f"{_named(info)}, beamloop {story.described.version_there} at {story.described.address}")]
+    if story.clocks:
+        rows.append(("times", _times(story)))
     if experiment.overview is not None:
         look, shape = experiment.overview, " x ".join(map(str, experiment.overview.shape))
         rows.append(("overview", f"{look.detector or info.overview}, {shape} pixels, {seconds(look.dwell_s)} each"))
@@ -33,6 +35,14 @@ def asked(story: Story) -> Iterator[str]:
         ("until", _settings(experiment.stop.model_dump(exclude_none=True))),
     ]
     yield table(("what", "how"), rows, whole=(0,))
+
+
+def _times(story: Story) -> str:
+    last = story.clocks[-1][1]
+    ahead = f"{1e3 * last.offset_s:+.1f} ms, known to {1e3 * last.uncertainty_s:.1f} ms"
+    return (
+        f"all of this computer, UTC; the instrument's clock was ahead by {ahead}, last of {len(story.clocks)} readings"
+    )
 
 
 def again(story: Story) -> Iterator[str]:

@@ -13,6 +13,7 @@ from ...core import OutputExists, SettingsInvalid, StorageFailed, UnknownName
 from ...core.control import Role
 from ...core.key_file import KeyFile, key_text
 from ...core.nearest import nearest
+from ...core.storage import sync_folder
 from .certificates import Certified, client_certificate, new_authority, server_certificate
 from .key_list import Key, KeyList
 from .place import Line, Pair, Place, write, write_new
@@ -63,7 +64,11 @@ def add_key(place: Place, name: str, role: Role, days: float, file: Path) -> Key
     )  # fmt: skip
     write_new(file, key_text(facts, *shown))
     key = Key(name=name, role=role, expires=_after(days), certificate=shown.fingerprint, curve=pair.public)
-    _list(place, key)
+    try:
+        _list(place, key)
+    except StorageFailed:
+        file.unlink()
+        raise
     return key
 
 
@@ -99,10 +104,11 @@ def revoke_key(place: Place, name: str) -> None:
             file.rename(place.revoked / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S}.json")
         except OSError:
             file.unlink()
+        # A power cut must not let it in again.
+        sync_folder(place.listed)
     except OSError as error:
-        raise StorageFailed(
-            f"{file} cannot be removed: {error.strerror}; remove it by hand, or stop the server"
-        ) from None
+        told = f"{file} cannot be removed for good: {error.strerror}; remove it by hand, or stop the server"
+        raise StorageFailed(told) from None
 
 
 def _listed(place: Place, name: str) -> Key:

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ...core import OutputExists, SettingsInvalid, StorageFailed
+from ...core.storage import sync_folder
 
 Line = Literal["frames", "guard"]
 
@@ -107,5 +109,8 @@ def write(file: Path, text: str, mode: int = 0o600) -> None:
             writing.flush()
             os.fsync(writing.fileno())
         new.replace(file)
+        sync_folder(file.parent)
     except OSError as error:
+        with suppress(OSError):
+            new.unlink()
         raise StorageFailed(f"{file} cannot be written: {error.strerror}; nothing was changed") from None

@@ -10,6 +10,10 @@ from .placing import NOMINAL_M as NOMINAL_M
 from .recorded import RecordedDetector as RecordedDetector
 from .recording import Recording as Recording
 from .recording import open_recording as open_recording
+from .scan_file import Recorded as Recorded
+from .scan_file import ScanFile as ScanFile
+from .scan_file import record as record
+from .scan_file import scan_end_of as scan_end_of
 from .sidpy_dataset import from_sidpy as from_sidpy
 from .sidpy_dataset import to_sidpy as to_sidpy
 from .units import customary as customary

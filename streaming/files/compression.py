@@ -33,13 +33,15 @@ def filters(compression: Compression, shape: tuple[int, ...], chunks: tuple[int,
     return chunked | dict(hdf5plugin.Bitshuffle(cname="lz4"))
 
 
-def chunk_of_frames(scan_shape: tuple[int, ...], frame_shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:
-    """Return the chunk: one frame, or as many neighbouring small frames as fit `CHUNK_BYTES`.
+def chunk_of_frames(
+    scan_shape: tuple[int, ...], frame_shape: tuple[int, ...], dtype: np.dtype, chunk_bytes: int = CHUNK_BYTES
+) -> tuple[int, ...]:
+    """Return the chunk: one frame, or as many neighbouring small frames as fit `chunk_bytes`.
 
     >>> chunk_of_frames((64, 64), (128, 128), np.dtype("<u4")), chunk_of_frames((64, 64), (1024,), np.dtype("<u2"))
     ((1, 1, 128, 128), (1, 32, 1024))
     """
-    room = max(1, CHUNK_BYTES // max(1, math.prod(frame_shape) * dtype.itemsize))
+    room = max(1, chunk_bytes // max(1, math.prod(frame_shape) * dtype.itemsize))
     together: list[int] = []
     for size in reversed(scan_shape):
         together.insert(0, min(size, room))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.frame import FrameBatch, Scan
-from .compression import Compression, chunk_of_frames, filters
+from .compression import CHUNK_BYTES, Compression, chunk_of_frames, filters
 from .nsid import POSITIONS, VALID, create_main, group_of
 
 
@@ -46,13 +46,30 @@ class GrowingSignal:
             If the batch is not what the scan's header announced.
         """
         batch.check(self.scan)
+        self.put(batch)
+        self.mark(batch)
+
+    def put(self, batch: FrameBatch) -> None:
+        """Write frames that were checked, and do not yet say that they are there."""
         for chosen, place in _runs(batch.indices, self.scan.scan_shape):
             self.dataset[place] = batch.frames[chosen].reshape(_extent(place) + self.scan.frame_shape)
+
+    def mark(self, batch: FrameBatch) -> None:
+        """Write where the frames of a batch were taken, and that they are there.
+
+        After the data, so that a file cut off in between claims too little and never too much.
+        """
+        for chosen, place in _runs(batch.indices, self.scan.scan_shape):
             if self._positions is not None:
                 self._positions[place] = batch.positions[chosen] * 1e9
-            # After the data, so that a file cut off in between claims too little and never too much.
             self._mask[place] = np.ones(_extent(place), np.uint8)
         self._valid[batch.indices] = True
+
+    def flush_marks(self) -> None:
+        """Hand positions and mask to the operating system."""
+        self._mask.flush()
+        if self._positions is not None:
+            self._positions.flush()
 
     def flush(self) -> None:
         """Hand everything written so far to the operating system."""
@@ -66,6 +83,7 @@ def create_signal(
     scan: Scan,
     compression: Compression = "bitshuffle",
     metadata: Mapping[str, object] | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> GrowingSignal:
     """Create the place for a scan's frames and return it, ready for `write_batch`.
 
@@ -80,6 +98,8 @@ def create_signal(
         Header of the scan: axes, dtype, quantity and units.
     metadata
         Further facts, JSON-like; `modality` and `source` become attributes of the dataset.
+    chunk_bytes
+        Frames smaller than this share a chunk.
 
     Raises
     ------
@@ -88,7 +108,7 @@ def create_signal(
     """
     dtype = np.dtype(scan.dtype)
     shape = scan.scan_shape + scan.frame_shape
-    storage = filters(compression, shape, chunk_of_frames(scan.scan_shape, scan.frame_shape, dtype))
+    storage = filters(compression, shape, chunk_of_frames(scan.scan_shape, scan.frame_shape, dtype, chunk_bytes))
     if dtype.kind == "f":
         storage["fillvalue"] = np.nan
     header = scan.model_dump(exclude={"scan_axes", "frame_axes"})

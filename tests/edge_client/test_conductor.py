@@ -38,6 +38,7 @@ from beamloop.core import (
 )
 from beamloop.edge_client.conductor import Conductor, Inbox, StopWished
 from beamloop.edge_client.experiment import Experiment
+from beamloop.edge_client.instrument import raise_unless_whole
 from beamloop.edge_client.measuring import Measuring
 from beamloop.edge_client.preparation import Preparation, prepare
 from beamloop.edge_client.progress import Silence
@@ -116,6 +117,9 @@ class ScriptedInstrument:
 
     def discard(self, incoming: IncomingScan) -> None:
         self.log.append("discarded")
+
+    def require_whole(self, incoming: IncomingScan) -> None:
+        raise_unless_whole(incoming)
 
     def state(self) -> InstrumentState:
         return InstrumentState(activity=self.activity, beam="blanked")

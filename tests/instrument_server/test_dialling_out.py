@@ -11,6 +11,7 @@ import pytest
 from beamloop.core import BeamloopError, RelayRefused, SettingsInvalid
 from beamloop.edge_client import connect
 from beamloop.edge_client.embedded import embedded
+from beamloop.halt import stop
 from beamloop.instrument_server.dialling_out import TICKET, reachable
 
 from ..streaming.relay.relayed import relay
@@ -56,3 +57,13 @@ def test_the_name_stays_and_only_its_owner_may_read_the_ticket(tmp_path: Path) -
 def test_a_relay_setting_that_names_an_instrument_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsInvalid, match="its ticket names it"), reachable("relay://h/x", 1, tmp_path, print):
         pass
+
+
+def test_a_stop_goes_through_a_relay_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told: queue.Queue[str] = queue.Queue()
+    with embedded("simulator") as local, relay() as where:
+        port = int(local.rpartition(":")[2])
+        with reachable(f"{where.host}:{where.port}", port, tmp_path, told.put) as there:
+            told.get(timeout=20)
+            stop(str(there))
+    assert "beam         confirmed at rest" in capsys.readouterr().out

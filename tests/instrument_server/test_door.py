@@ -97,6 +97,7 @@ def greeting() -> bytes:
 
 def test_silent_peers_give_way_to_those_who_speak(plain: Address, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "MOST_STRANGERS", 8)
+    monkeypatch.setattr(bounds, "HANDSHAKE_S", 0.5)
     with ExitStack() as stack:
         silent = [stack.enter_context(peer(plain)) for _ in range(50)]
         assert asked(plain, n=1)["n"] == 1

@@ -72,7 +72,10 @@ def test_each_role_may_say_what_is_declared_and_nothing_else(role: Role, keyed: 
 def test_an_observer_may_blank_stop_and_pause(keyed: Keyed) -> None:
     observer = keyed.key("observer")
     for word in ("blank", "pause", "stop", "state"):
-        assert until_let_in(lambda word=word: say(keyed.address, word, WAIT_S, observer)).beam == "confirmed"
+        report = until_let_in(lambda word=word: say(keyed.address, word, WAIT_S, observer))
+        assert report.beam == "confirmed"
+        if word in ("pause", "stop"):
+            assert f"by {observer.name}; arm" in report.reason, "whoever looks sees who stopped it"
 
 
 def test_an_instrument_says_as_whom_it_knows_its_client(keyed: Keyed) -> None:
@@ -202,6 +205,8 @@ def test_a_revocation_ends_scan_lease_frames_and_words_that_are_under_way(keyed:
             with pytest.raises(KeyRefused, match="was revoked"):
                 receiver.scan("another", WAIT_S)
             until(lambda: said(guard, "state").get("kind") == "KeyRefused", WAIT_S)
+            reason = f"the key '{key.name}' was revoked"
+            until(lambda: reason in keyed.turned_away("guard"), WAIT_S)
         until_let_in(lambda: other.ask("state"))
         until(lambda: other.ask("state")["lease"] is None, WAIT_S)
         until(lambda: not keyed.bench.beam_is_open(), WAIT_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import threading
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from beamloop.core import (
     FrameBatch,
     FrameShapeWrong,
     ProtocolMismatch,
+    Signal,
 )
 from beamloop.streaming import Receiver, Sender, collect, wire
 
-from .traffic import WAIT_S, batches_of, frames_of, scan_of, send_scan, until, whole
+from .traffic import WAIT_S, after, batches_of, frames_of, scan_of, send_scan, until, whole
 
 
 def test_hostile_bytes_at_the_sender_are_counted_and_others_are_served() -> None:
@@ -83,6 +85,36 @@ def test_hostile_bytes_at_the_receiver_are_counted_and_frames_still_come() -> No
             np.testing.assert_array_equal(collect(receiver.scan("a", WAIT_S), WAIT_S).data, frames_of(scan))
             assert receiver.statistics().invalid == 300
             assert receiver.statistics().unclaimed == 1
+
+
+def test_a_batch_damaged_on_its_way_is_asked_for_again_and_arrives_whole() -> None:
+    scan, damaged = scan_of(n=64), {3, 7, 8}
+    with zmq.Context() as context, Sender() as sender:
+        front, back = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
+        with front, back:
+            front.linger = back.linger = 0
+            port = front.bind_to_random_port("tcp://127.0.0.1")
+            back.connect(sender.endpoint)
+            with Receiver(f"tcp://127.0.0.1:{port}", "edge") as receiver:
+                send_scan(sender, scan)
+                got: list[Signal] = []
+                reading = threading.Thread(target=lambda: got.append(collect(receiver.scan("a", WAIT_S), WAIT_S)))
+                reading.start()
+                route, batches, late = b"", 0, after(WAIT_S)
+                while reading.is_alive() and not late():
+                    if front.poll(5):
+                        route, *parts = front.recv_multipart()
+                        back.send_multipart(parts)
+                    if route and back.poll(5):
+                        parts = back.recv_multipart()
+                        batches += len(parts) == 4
+                        if len(parts) == 4 and batches in damaged:
+                            parts[3] = parts[3][:-1] + bytes([parts[3][-1] ^ 1])
+                        front.send_multipart([route, *parts])
+                reading.join()
+                np.testing.assert_array_equal(got[0].data, frames_of(scan))
+                assert got[0].valid is None
+                assert receiver.statistics().channel.damaged == len(damaged)
 
 
 def test_frames_that_break_the_announcement_are_refused_on_both_sides() -> None:

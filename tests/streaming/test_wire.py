@@ -8,10 +8,11 @@ from typing import cast
 import msgpack
 import numpy as np
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beamloop.core import Axis, FrameBatch, Scan, ScanEnd, WireInvalid
+from beamloop.core import Axis, FrameBatch, Scan, ScanEnd, WireDamaged, WireInvalid
 from beamloop.streaming import wire
 from beamloop.streaming.loss import MOST_RUNS, Loss
 from beamloop.streaming.wire import decode, encode
@@ -70,7 +71,7 @@ GOLDEN = {
         "6581a96465666f6375735f6dcbbe6ad7f29abcaf48a9737461727465645f73cb0000000000000000",
     ],
     "batch": [
-        "89a17601a16ba56261746368a17307a16c02a17102a169a461336639a16e02a164a33e7532a1669103",
+        "8aa17601a16ba56261746368a17307a16c02a17102a169a461336639a16e02a164a33e7532a1669103a163cf69df16c18f36a377",
         "00000000000000000100000000000000",
         "00000000000000000000000000000000000000000000000095d626e80b2e113e",
         "000000010002000300040005",
@@ -150,6 +151,35 @@ def test_a_batch_without_frames_survives() -> None:
     assert decoded.batch.frames.shape == (0, 4, 4)
 
 
+def test_the_checksum_is_xxh3_of_scan_dtype_shape_and_buffers() -> None:
+    parts = [bytes.fromhex(part) for part in GOLDEN["batch"]]
+    whole = b"a3f9 >u2 (2, 3)" + b"".join(parts[1:])
+    assert msgpack.unpackb(parts[0])["c"] == xxhash.xxh3_64_intdigest(whole)
+
+
+def test_a_batch_of_an_older_sender_without_checksum_is_believed() -> None:
+    header = {key: value for key, value in _header("batch").items() if key != "c"}
+    decoded = decode([msgpack.packb(header), *encode(MESSAGES["batch"])[1:]])
+    assert isinstance(decoded, wire.Batch)
+    np.testing.assert_array_equal(decoded.batch.frames, BATCH.frames)
+
+
+def test_every_flipped_bit_of_the_buffers_is_noticed() -> None:
+    sent = [bytes(part) for part in encode(MESSAGES["batch"])]
+    for part in (1, 2, 3):
+        for bit in range(8 * len(sent[part])):
+            damaged = [bytearray(buffer) for buffer in sent]
+            damaged[part][bit // 8] ^= 1 << bit % 8
+            with pytest.raises(WireDamaged, match=r"scan 'a3f9' was sent with checksum 69df16c18f36a377"):
+                decode([bytes(buffer) for buffer in damaged])
+
+
+@pytest.mark.parametrize("changed", [{"i": "a3f8"}, {"d": "<u2"}, {"f": [3, 1]}])
+def test_a_batch_that_would_be_taken_for_another_is_noticed(changed: dict[str, object]) -> None:
+    with pytest.raises(WireInvalid):
+        decode(_with("batch", **changed))
+
+
 def test_neither_side_copies_contiguous_frames() -> None:
     parts = encode(MESSAGES["batch"])
     assert np.shares_memory(np.frombuffer(parts[3], np.uint8), BATCH.frames)
@@ -195,7 +225,7 @@ def _with(kind: str, **changed: object) -> list[bytes | memoryview]:
 
 @pytest.mark.parametrize("kind", [kind for kind in MESSAGES if kind != "knock"])
 def test_a_key_of_a_later_version_1_is_ignored(kind: str) -> None:
-    assert type(decode(_with(kind, c=12345))) is type(MESSAGES[kind])
+    assert type(decode(_with(kind, zz=12345))) is type(MESSAGES[kind])
 
 
 @pytest.mark.parametrize("kind", ["welcome", "begin", "batch", "lost", "end", "received", "stored"])

@@ -92,7 +92,7 @@ def _archived(path: Path) -> str:
 
 def _read_hdf5(path: Path, start: bytes) -> Opened:
     try:
-        file = h5py.File(path, "r")
+        file = _opened_hdf5(path)
     except OSError as error:
         raise RecordingUnreadable(_why_closed(path, start, error)) from None
     try:
@@ -104,6 +104,16 @@ def _read_hdf5(path: Path, start: bytes) -> Opened:
         file.close()
         return Opened(vendor(path), "its reader finds no dataset in it")
     return Opened(found, _NO_FAMILY, file)
+
+
+def _opened_hdf5(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        # HDF5's single writer is at work on it, or was killed at it; what it flushed can be read.
+        if "already open" not in str(error):
+            raise
+        return h5py.File(path, "r", swmr=True)
 
 
 def _why_closed(path: Path, start: bytes, error: OSError) -> str:

@@ -75,6 +75,14 @@ def test_every_request_without_a_name_gets_its_own(line: ControlLine, face: Face
     assert len({request["request_id"] for request in face.heard}) == 3
 
 
+def test_a_later_process_of_the_same_name_names_its_requests_otherwise(port: int, face: Face) -> None:
+    for _ in range(2):
+        line = ControlLine(Address("127.0.0.1", port), "tester", timeout_s=0.4)
+        line.ask("state")
+        line.close()
+    assert len({request["request_id"] for request in face.heard}) == 2
+
+
 def test_a_lost_reply_is_asked_for_again_under_the_same_id(line: ControlLine, face: Face) -> None:
     face.script = lambda number: time.sleep(1.0) if number == 1 else None
     assert line.ask("state") == {"ok": True}

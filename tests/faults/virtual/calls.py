@@ -55,9 +55,9 @@ class Faces:
         if self.faces.get(port, (None,))[0] is node:
             del self.faces[port]
 
-    def proxy(self, uri: str) -> Proxy:
-        """Return what calls the object of this URI."""
-        return Proxy(self, int(uri.rpartition(":")[2]))
+    def proxy(self, port: int) -> Proxy:
+        """Return what calls the object that answers at this port."""
+        return Proxy(self, port)
 
 
 class Proxy:

@@ -28,7 +28,7 @@ class Node:
 
     def __init__(self, world: Hub, name: str, offset_s: float = 0.0, drift: float = 0.0) -> None:
         self.world, self.name = world, name
-        self._offset_s, self._rate = offset_s, 1.0 + drift
+        self._offset_s, self._rate, self.ticks = offset_s, 1.0 + drift, (offset_s, drift)
         self.alive, self.paused = True, False
         self.down_since: float | None = None
         self.tasks: list[Task] = []
@@ -172,9 +172,10 @@ class Hub:
         self._count = 0
         self.outside = Node(self, "outside")
 
-    def node(self, name: str) -> Node:
-        """Start a process with a clock of its own."""
-        node = Node(self, name, self.rng.uniform(0.0, 1e5), self.rng.uniform(-1e-3, 1e-3))
+    def node(self, name: str, on: Node | None = None) -> Node:
+        """Start a process: on the computer of another, whose clock it shares, or on one of its own."""
+        offset_s, drift = (self.rng.uniform(0.0, 1e5), self.rng.uniform(-1e-3, 1e-3)) if on is None else on.ticks
+        node = Node(self, name, offset_s, drift)
         self.nodes.append(node)
         return node
 

@@ -21,14 +21,15 @@ from contextlib import contextmanager
 from types import FunctionType, ModuleType
 from typing import Any
 
-import Pyro5.client
 import zmq
 
 import beamloop.edge_client.connection
 import beamloop.instrument_server
 import beamloop.streaming
 from beamloop.core import registry
-from beamloop.instrument_server import children, face, guard, orders, ports
+from beamloop.edge_client.connection.control_line import ControlLine
+from beamloop.edge_client.connection.control_stream import wants_key
+from beamloop.instrument_server import children, face, guard_process, orders, ports, word_home
 
 from . import threads
 from .calls import Faces
@@ -61,7 +62,7 @@ def stand_ins(world: Hub, net: Net, faces: Faces, places: Mapping[Any, Any]) -> 
         (threading, threads.THREADING), (queue, threads.QUEUE), (time, clock.as_time()),
         (time.monotonic, clock.monotonic), (time.perf_counter, clock.monotonic), (time.sleep, clock.sleep),
         (secrets, clock.as_secrets()), (datetime.datetime, clock.as_datetime()), (zmq, as_zmq(net)),
-        (concurrent.futures.Future, threads.Future), (Pyro5.client.Proxy, faces.proxy),
+        (concurrent.futures.Future, threads.Future), (wants_key, lambda address: False),
         *places.items(),
     ]  # fmt: skip
     return {id(real): (real, virtual) for real, virtual in pairs}
@@ -72,7 +73,9 @@ def installed(world: Hub, net: Net, faces: Faces, places: Mapping[Any, Any]) -> 
     """Let every program started within the block live in this world."""
     table = stand_ins(world, net, faces, places)
     undo: list[tuple[Any, str, Any]] = []
-    guard.print = says  # type: ignore[attr-defined]
+    guard_process.print = says  # type: ignore[attr-defined]
+    connected = ControlLine._connected
+    ControlLine._connected = lambda line: faces.proxy(line.address.port)  # type: ignore[method-assign]
     for module, name, value in _SITES or _find_sites(table):
         undo.append((module, name, value))
         if isinstance(value, tuple):
@@ -86,7 +89,8 @@ def installed(world: Hub, net: Net, faces: Faces, places: Mapping[Any, Any]) -> 
     finally:
         for module, name, value in reversed(undo):
             setattr(module, name, value)
-        del guard.print  # type: ignore[attr-defined]
+        del guard_process.print  # type: ignore[attr-defined]
+        ControlLine._connected = connected  # type: ignore[method-assign]
 
 
 _SITES: list[tuple[Any, str, Any]] = []
@@ -121,6 +125,6 @@ def says(text: str, flush: bool = False) -> None:
 
 REAL = {
     "child": children.child, "free_port": ports.free_port, "shown": face.shown, "find": registry.find,
-    "take_orders": orders.take_orders, "Popen": subprocess.Popen,
+    "take_orders": orders.take_orders, "hear": word_home.hear, "Popen": subprocess.Popen,
 }  # fmt: skip
 """What `site` gives a virtual place of its own."""

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from beamloop.core import DriverFailed, Frozen
+from beamloop.core import Blanker, DriverFailed, Frozen
 from beamloop.core.registry import BLANKERS, INSTRUMENTS, Group
-from beamloop.instrument_server import driver, guard
+from beamloop.instrument_server import driver, guard_process
 from beamloop.instrument_server.face import Face
+from beamloop.instrument_server.rights import LOOPBACK
 from beamloop.instrument_server.server import serving
 from beamloop.instrument_server.settings import ServerSettings
 
@@ -27,7 +28,11 @@ from .sockets import Net
 from .threads import Event
 
 PORT = 7440
-MAINS = {"beamloop.instrument_server.guard": guard.main, "beamloop.instrument_server.driver": driver.main}
+MAINS = {
+    "beamloop.instrument_server.guard_process": ("guard", guard_process.main),
+    "beamloop.instrument_server.driver": ("driver", driver.main),
+}
+"""What runs in each child, and under which name it is known here."""
 
 
 class Pipe:
@@ -66,7 +71,7 @@ class Child:
         return 0
 
 
-class Line:
+class Line(Blanker):
     """The beam's blanker, shared by the instrument's processes; a dead process moves nothing."""
 
     def __init__(self, site: Site) -> None:
@@ -120,8 +125,8 @@ class Site:
     def places(self) -> dict[Any, Any]:
         """Return what of the programs has its place in this computer."""
         return {
-            REAL["child"]: self._child, REAL["free_port"]: lambda wanted: PORT, REAL["shown"]: self._shown,
-            REAL["find"]: self._find, REAL["take_orders"]: self._take_orders,
+            REAL["child"]: self._child, REAL["free_port"]: lambda *_: PORT, REAL["shown"]: self._shown,
+            REAL["find"]: self._find, REAL["hear"]: lambda *_: None, REAL["take_orders"]: self._take_orders,
         }  # fmt: skip
 
     def start(self) -> None:
@@ -173,8 +178,8 @@ class Site:
 
     @contextmanager
     def _child(self, module: str, orders: Frozen, complaints: Path) -> Iterator[Child]:
-        name = module.rpartition(".")[2]
-        self.nodes[name] = node = self._world.node(name)
+        name = MAINS[module][0]
+        self.nodes[name] = node = self._world.node(name, on=self.nodes["server"])
         child = Child(node, orders)
         self._children.append(child)
         node.spawn(lambda: self._main(module, child))
@@ -190,15 +195,15 @@ class Site:
                     child.wait(1.0)
 
     def _main(self, module: str, child: Child) -> None:
-        MAINS[module]()
+        MAINS[module][1]()
         child.node.exit()
 
     def _take_orders(self, kind: type[Frozen]) -> tuple[Frozen, Event]:
         child = next(child for child in self._children if child.node is current_node())
         return kind.model_validate_json(child.orders.model_dump_json()), child.orphaned
 
-    def _shown(self, answer: Any, port: int, *_: object, **__: object) -> Any:
-        return self._faces.shown(Face(answer), port)
+    def _shown(self, answer: Any, address: tuple[str, int], *_: object) -> Any:
+        return self._faces.shown(Face(answer, lambda: LOOPBACK, lambda reason: None), address[1])
 
     def _find(self, group: Group, name: str) -> Callable[..., Any]:
         if group == BLANKERS:

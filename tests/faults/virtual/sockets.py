@@ -99,6 +99,8 @@ class Socket:
         self._connections: list[Connection] = []
         self._by_identity: dict[bytes, Connection] = {}
         self._unsent: deque[Parts] = deque()
+        self._begun: Parts = []
+        self._rest: deque[bytes] = deque()
         self._targets: list[tuple[str, float]] = []
         self._endpoint = ""
         self._pair: Socket | None = None
@@ -115,6 +117,15 @@ class Socket:
     def getsockopt_string(self, option: int) -> str:
         assert option == zmq.LAST_ENDPOINT
         return self._endpoint
+
+    def getsockopt(self, option: int) -> Any:
+        if option == zmq.RCVMORE:
+            return int(bool(self._rest))
+        if option == zmq.EVENTS:
+            return zmq.POLLIN if self._inbox else 0
+        # A program that polls the descriptor means this socket.
+        assert option == zmq.FD
+        return self
 
     def bind(self, endpoint: str) -> None:
         if endpoint.startswith("inproc"):
@@ -137,7 +148,11 @@ class Socket:
         return
 
     def send(self, data: bytes, flags: int = 0, copy: bool = True, track: bool = False) -> None:
-        self.send_multipart([data], flags)
+        parts, self._begun = [*self._begun, bytes(data)], []
+        if flags & zmq.SNDMORE:
+            self._begun = parts
+        else:
+            self.send_multipart(parts, flags)
 
     def send_multipart(self, parts: Sequence[Any], flags: int = 0, copy: bool = True, track: bool = False) -> None:
         if not self.node.alive or not self.is_open:
@@ -157,7 +172,10 @@ class Socket:
             self._put(data)
 
     def recv(self, flags: int = 0, copy: bool = True) -> Any:
-        return self.recv_multipart(flags, copy)[0]
+        if not self._rest:
+            self._rest.extend(self.recv_multipart(flags))
+        part = self._rest.popleft()
+        return part if copy else Frame(part)
 
     def recv_multipart(self, flags: int = 0, copy: bool = True) -> list[Any]:
         if not self._inbox and not flags & zmq.NOBLOCK:
@@ -276,7 +294,7 @@ class Context:
 
     net: Net
 
-    def __init__(self) -> None:
+    def __init__(self, io_threads: int = 1) -> None:
         self.inproc: dict[str, Socket] = {}
         self._sockets: list[Socket] = []
 

@@ -186,13 +186,19 @@ class Thread:
 class SimpleQueue:
     """Things handed from one thread to another."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 0) -> None:
+        self._most = most
         self._things: deque[Any] = deque()
         self._news = _Waiting()
 
     def put(self, thing: Any) -> None:
         self._things.append(thing)
         self._news.wake(1)
+
+    def put_nowait(self, thing: Any) -> None:
+        if self._most and len(self._things) >= self._most:
+            raise Full
+        self.put(thing)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         while not self._things:
@@ -209,6 +215,10 @@ class SimpleQueue:
 
 class Empty(Exception):
     """Nothing was in the queue."""
+
+
+class Full(Exception):
+    """No place was in the queue."""
 
 
 class Future:
@@ -243,7 +253,7 @@ THREADING = SimpleNamespace(
     Lock=Lock, RLock=RLock, Condition=Condition, Event=Event, Thread=Thread, current_thread=current_task,
     get_ident=lambda: id(current_task()),
 )  # fmt: skip
-QUEUE = SimpleNamespace(SimpleQueue=SimpleQueue, Queue=SimpleQueue, Empty=Empty)
+QUEUE = SimpleNamespace(SimpleQueue=SimpleQueue, Queue=SimpleQueue, Empty=Empty, Full=Full)
 
 
 class Clock:

@@ -1,8 +1,8 @@
 """Clients that start at once and can be killed: forks of one process that has everything imported.
 
 Started as a program it reads one line of JSON after another from standard input, `{"run": ...}`,
-`{"resume": ...}` or `{"wait": PID, "within_s": ...}`, and answers each with a line: the child's PID, or how it
-ended. It has one thread only, so a fork of it is a whole, clean process.
+`{"resume": ...}`, `{"scan": ...}` or `{"wait": PID, "within_s": ...}`, and answers each with a line: the child's PID,
+or how it ended. It has one thread only, so a fork of it is a whole, clean process.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from typing import Any, Self
 
 import torch
 
+from beamloop.core import PointScan
 from beamloop.edge_client.experiment import read_experiment
 from beamloop.edge_client.instrument import connect
 from beamloop.edge_client.reporting import page
 from beamloop.edge_client.resuming import resume_run, unfinished
 from beamloop.edge_client.runner import RunRequest, run_experiment
+
+LONG_SCAN = 600
+"""Points of a long scan, at 20 a second where the instrument takes its time."""
 
 
 class Nursery:
@@ -48,6 +52,10 @@ class Nursery:
         """Go on with a run in a process of its own and return its number."""
         return self._ask(resume=[str(folder), address])
 
+    def scan(self, address: str) -> int:
+        """Take the lease and scan for a long time, in a process of its own; return its number."""
+        return self._ask(scan=[address])
+
     def ended(self, process: int, within_s: float) -> int | None:
         """Wait for a client to end and return its status, negative for a signal; None if it did not in time."""
         return self._ask(wait=process, within_s=within_s)
@@ -70,7 +78,8 @@ def begin(words: dict[str, Any]) -> int:
         os.setsid()
         # The answers to the starter are the parent's alone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        finished = _resumed(*words["resume"]) if "resume" in words else _run(*words["run"])
+        (what, arguments), *_ = words.items()
+        finished = {"run": _run, "resume": _resumed, "scan": _scanned}[what](*arguments)
         status = {"finished": 0, "stopped": 2, "failed": 1}[finished]
     except BaseException as error:
         print(f"client {os.getpid()}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -89,6 +98,13 @@ def _resumed(folder: str, address: str) -> str:
     run = unfinished(Path(folder))
     with connect(address, name=run.client) as instrument:
         return resume_run(run, instrument, address).ended.outcome
+
+
+def _scanned(address: str) -> str:
+    points = tuple((1e-9 * (i % 50), 1e-9 * (i // 50)) for i in range(LONG_SCAN))
+    with connect(address, name=f"scanner-{os.getpid()}") as instrument, instrument.lease("a long scan"):
+        instrument.acquire(PointScan(detector="haadf", points=points, dwell_s=0.05))
+    return "finished"
 
 
 def _wait(process: int, within_s: float) -> int | None:
