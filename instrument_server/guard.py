@@ -155,13 +155,18 @@ class Guard:
             self._close(now_s)
             if act == "halt":
                 self._halt_scan(now_s)
+        elif act == "word":
+            report = self.report(self.hear(message, now_s), now_s)
+            return {**report.model_dump(), **self._facts(now_s)}
         elif act == "arm":
             self._arm(message.get("stops"))
         elif act == "beat":
             if "lease_s" in message:
                 self._watch.renew(float(message["lease_s"]), now_s)
         else:
-            raise WireInvalid(f"the guard's private line knows beat, begin, move, close, halt and arm; got {act!r}")
+            raise WireInvalid(
+                f"a guard knows beat, begin, move, close, halt, word and arm on its private line; got {act!r}"
+            )
         return self._facts(now_s)
 
     def _begun(self, act: str, message: Mapping[str, Any], now_s: float) -> dict[str, Any]:

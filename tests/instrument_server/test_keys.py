@@ -191,6 +191,7 @@ def test_a_revocation_ends_scan_lease_frames_and_words_that_are_under_way(keyed:
     with Receiver(keyed.address.frames, f"{key.name}/test", key=key.frames) as receiver:
         until_let_in(lambda: line.ask("lease", {"purpose": "test"}))
         line.ask("arm")
+        line.ask("prove")
         set_values(line, frame_s=0.02)
         incoming = receiver.scan(acquire(line, points=2000), WAIT_S)
         frames = incoming.batches(WAIT_S)
