@@ -37,6 +37,9 @@ def lease(
     reason: Annotated[
         str | None, typer.Option(help="break: why it is taken; the holder and the audit are told.")
     ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="The key file to show, where the instrument wants one; else BEAMLOOP_KEY.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
 ) -> None:
     """Show who commands an instrument and who waits; or take, wait for, give or break the lease.
@@ -53,11 +56,11 @@ def lease(
     Example: beamloop lease localhost:7440 break --reason "vacuum alarm, nobody answers"
     """
     if word is Word.give:
-        _give(host, to, holder, as_json)
+        _give(host, to, holder, key, as_json)
         return
     if word is Word.break_ and not (reason or "").strip():
         raise typer.BadParameter("'break' needs --reason; it is told to whoever holds the lease, and kept in the audit")
-    with connect(host) as instrument:
+    with connect(host, key=key) as instrument:
         if word is Word.show:
             _show(instrument, as_json)
         elif word is Word.wait:
@@ -75,16 +78,16 @@ def _show(instrument: RemoteInstrument, as_json: bool) -> None:
         typer.echo("\n".join(standing(state)))
 
 
-def _give(host: str, to: str | None, holder: str | None, as_json: bool) -> None:
+def _give(host: str, to: str | None, holder: str | None, key: str | None, as_json: bool) -> None:
     if not to:
         raise typer.BadParameter("'give' needs --to CLIENT; `beamloop lease HOST` names who waits")
     if holder is None:
-        with connect(host) as looking:
+        with connect(host, key=key) as looking:
             present = looking.state().lease
         if present is None:
             raise LeaseHeld("nobody holds the lease, so there is nothing to give; take it")
         holder = present.holder
-    with connect(host, name=holder) as instrument:
+    with connect(host, name=holder, key=key) as instrument:
         given = instrument.hand_over(to)
     if as_json:
         typer.echo(given.model_dump_json())
