@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import typer
 
-from beamloop.core import BeamBlanked, LeaseHeld, LeaseInfo, LeaseTaken, PlanInvalid
+from beamloop.core import BeamBlanked, LeaseHeld, LeaseInfo, LeaseTaken, PlanInvalid, UnknownName
 from beamloop.edge_client import RemoteInstrument, connect
+from beamloop.edge_client.commands.lease import Word, lease
 from beamloop.streaming.receiver import Receiver
 
 WAIT_S = 20.0
@@ -154,3 +157,29 @@ def test_a_client_that_comes_back_under_its_name_is_not_answered_what_it_asked_b
             assert lease is not None
             assert lease.purpose == purpose
             instrument.arm()
+
+
+def test_the_command_shows_gives_and_says_what_is_wrong(
+    ada: RemoteInstrument, bob: RemoteInstrument, simulator: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.BadParameter, match="needs --to"):
+        lease(simulator, Word.give)
+    with pytest.raises(typer.BadParameter, match="needs --reason"):
+        lease(simulator, Word.break_)
+    with pytest.raises(UnknownName, match="nobody named 'bbo' waits"):
+        lease(simulator, Word.give, to="bbo")
+    waiter = Waiter(bob)
+    until(lambda: queue(ada) == [bob.client])
+    lease(simulator)
+    told = capsys.readouterr().out
+    assert f"lease: {ada.client} (a map), expires in" in told
+    assert f"  1. in the queue: {bob.client} (my turn)" in told
+    lease(simulator, Word.give, to=bob.client)
+    waiter.thread.join(WAIT_S)
+    assert isinstance(waiter.lease, LeaseInfo)
+    lease(simulator, as_json=True)
+    facts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (facts["lease"]["holder"], facts["local"], facts["interrupted"]) == (bob.client, None, [])
+    bob.release()
+    with pytest.raises(LeaseHeld, match="nothing to give"):
+        lease(simulator, Word.give, to="ada")
