@@ -6,6 +6,7 @@ from .control import InstrumentState as InstrumentState
 from .control import Interruption as Interruption
 from .control import LeaseInfo as LeaseInfo
 from .control import LocalControl as LocalControl
+from .control import Proof as Proof
 from .control import Reply as Reply
 from .control import Request as Request
 from .control import Waiting as Waiting

@@ -51,7 +51,7 @@ MOST_WORDS = 200
 
 Verb = Literal[
     "describe", "state", "clock", "limits", "check", "dose", "restrict", "specimen",
-    "lease", "renew", "release", "hand_over", "break_glass", "arm", "set", "acquire",
+    "lease", "renew", "release", "hand_over", "break_glass", "arm", "prove", "set", "acquire",
 ]  # fmt: skip
 Rest = Literal["confirmed", "commanded", "unknown", "active"]
 Role = Literal["observer", "operator", "engineer"]
@@ -196,6 +196,47 @@ class Interruption(Frozen):
         )
 
 
+class Proof(Frozen):
+    """How the chain that stops the instrument fared when it was last tried, with everything read back.
+
+    Attributes
+    ----------
+    passed, failure
+        Whether all went as promised, and what did not.
+    at, age_s
+        Date and time, and how long ago; the age is None if it was made before this server's start.
+    counts
+        Whether a run may begin on it.
+    beam
+        Whether the beam was opened for it, or all was done in the dark.
+    expiry_s
+        An unrenewed permission was gone after this time.
+    blank_s, stop_s
+        From the word to the beam read back as blanked.
+    open_s
+        How long the beam was open for it at most; what lay under the probe took that dose, which is counted nowhere.
+    """
+
+    passed: bool
+    at: str
+    beam: Literal["open", "dark"]
+    failure: str = ""
+    age_s: float | None = 0.0
+    counts: bool = False
+    expiry_s: float = 0.0
+    blank_s: float = 0.0
+    stop_s: float = 0.0
+    open_s: float = 0.0
+
+    def __str__(self) -> str:
+        if not self.passed:
+            return f"the proof of the chain that stops the beam FAILED: {self.failure}"
+        return (
+            f"stop proved in {1e3 * self.stop_s:.1f} ms, blank in {1e3 * self.blank_s:.1f} ms, lease expiry after "
+            f"{1e3 * self.expiry_s:.0f} ms, refusals refused (beam {self.beam})"
+        )
+
+
 class InstrumentState(Frozen):
     """What the instrument is doing.
 
@@ -223,6 +264,8 @@ class InstrumentState(Frozen):
     notice
         Why the server itself halted the last scan, a limit that was narrowed or a dose that does not add up; told
         until the next scan begins.
+    proof
+        How the chain that stops the instrument fared when it was last proved; None if it never was.
     """
 
     activity: Literal["idle", "acquiring", "stopped", "paused", "lost"]
@@ -235,6 +278,7 @@ class InstrumentState(Frozen):
     local: LocalControl | None = None
     interrupted: tuple[Interruption, ...] = ()
     notice: str = ""
+    proof: Proof | None = None
 
 
 class Description(Frozen):
@@ -246,6 +290,8 @@ class Description(Frozen):
         What the instrument's side speaks, up to which version of plans it takes, and its program's version.
     info
         What the instrument is.
+    audit
+        How far its audit has come, as `NUMBER:HASH`; kept elsewhere, it shows later that nothing before was changed.
     key, role
         As whom the instrument knows the asker, and what they may do; no key where it wants none.
     """
@@ -257,6 +303,7 @@ class Description(Frozen):
     role: Role = "engineer"
     minor: int = 0
     plans: int = 1
+    audit: str = ""
 
 
 class GuardReport(Frozen):

@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 
 from .. import __version__
-from ..core import NotArmed
+from ..core import NotArmed, ProtocolMismatch
 from .instrument import RemoteInstrument
 from .record.events import Clocked, Described
 
@@ -14,11 +14,17 @@ TOLD = ("numpy", "scipy", "torch", "gpytorch", "scikit-learn", "h5py", "pyzmq", 
 """Packages whose versions are kept with a run."""
 
 
-def make_ready(instrument: RemoteInstrument, arm: bool) -> None:
-    """Make sure that the instrument may expose. Needs the lease.
+def make_ready(instrument: RemoteInstrument, arm: bool) -> str:
+    """Make sure that the instrument may expose, prove that it can be stopped, and return what to say of that.
+
+    Needs the lease. That the guard hears this side, on the line by which it would be stopped, is part of it.
 
     Raises
     ------
+    ProofFailed
+        If the chain that stops it is not as promised.
+    InstrumentUnreachable
+        If the guard does not hear this side.
     NotArmed
         If a person has stopped it and `arm` does not say that it may go on.
     """
@@ -29,6 +35,11 @@ def make_ready(instrument: RemoteInstrument, arm: bool) -> None:
         )
     if activity in ("stopped", "paused"):
         instrument.arm()
+    instrument.guard()
+    try:
+        return f"before the first exposure: {instrument.prove()}"
+    except ProtocolMismatch:
+        return "the instrument's server is of an older version, which cannot prove that it can be stopped"
 
 
 def described(instrument: RemoteInstrument) -> Described:
@@ -36,7 +47,7 @@ def described(instrument: RemoteInstrument) -> Described:
     there = instrument.description
     return Described(
         address=str(instrument.address), protocol=there.protocol, version_there=there.version, info=there.info,
-        state=instrument.state(),
+        state=instrument.state(), audit=there.audit,
     )  # fmt: skip
 
 

@@ -128,10 +128,10 @@ def resume_run(
         # Whoever has the journal has the run; so it comes before anything is commanded.
         journal = stack.enter_context(Journal.reopened(folder.journal, run.opened.durability))
         stack.enter_context(instrument.lease(f"resume {experiment.name}"))
-        make_ready(instrument, arm)
+        proof = make_ready(instrument, arm)
         told.began(folder.path)
         told.note(f"going on with {folder.path} on {instrument.info.name} at {instrument.address}")
-        notes = told_on_arrival(instrument)
+        notes = (*told_on_arrival(instrument), proof)
         for note in notes:
             told.note(note)
         # Somebody may have gone on with it since it was read.

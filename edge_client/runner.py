@@ -82,7 +82,8 @@ def run_experiment(
     told = onlooker or Silence()
     prepared = _tried(prepare(request.experiment, instrument.info), instrument)
     with instrument.lease(f"run {request.experiment.name}"), ExitStack() as stack:
-        make_ready(instrument, request.arm)
+        proof = make_ready(instrument, request.arm)
+        prepared = replace(prepared, notes=(*prepared.notes, proof))
         started = today()
         folder = new_run_folder(request.parent, request.experiment.name, started, request.text)
         told.began(folder.path)

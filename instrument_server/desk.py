@@ -25,6 +25,7 @@ from ..core import (
     MotionHalted,
     Plan,
     PlanInvalid,
+    ProofFailed,
     ProtocolMismatch,
     Reply,
     Request,
@@ -45,6 +46,7 @@ from .lease import Lease
 from .minutes import Minutes
 from .outcome import outcome_of, refusal
 from .override import NoSwitch, Override, Switch
+from .proofs import Proofs
 from .rights import LOOPBACK, RIGHTS, Caller, require_role
 from .safety_desk import SafetyDesk
 from .succession import Succession
@@ -59,7 +61,7 @@ ARRIVE_S = 100.0
 BUSY_S = 4.0
 """How long a command waits for the scan before it."""
 
-COMMANDS = frozenset({"arm", "set", "acquire"})
+COMMANDS = frozenset({"arm", "prove", "set", "acquire"})
 """What is done at the instrument, one after another; its answers outlive this process."""
 
 ABOUT_THE_LEASE = frozenset({"lease", "release", "hand_over", "break_glass"})
@@ -88,6 +90,8 @@ class Desk:
         Waits for the end of a scan.
     switch
         The switch at the instrument that wins over any remote.
+    proofs
+        Proofs of the chain that stops the beam, without which nothing is exposed; None where there is no such chain.
     today
         Time of day, in seconds since 1970, to compare clocks with.
 
@@ -101,12 +105,13 @@ class Desk:
         self, version: str, info: InstrumentInfo, interlock: Interlock, driver: DriverVoice, guard: GuardVoice,
         lease: Lease, answers: Ledger, audit: Audit, blank: Callable[[], None],
         clock: Callable[[], float] = time.monotonic, idle: Idle | None = None, switch: Switch | None = None,
+        proofs: Proofs | None = None,
         today: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._version, self._info, self._interlock = version, info, interlock
         self._driver, self._lease = driver, lease
-        self._clock, self._idle = clock, idle or Idle()
-        self._beam = Beam(guard, blank, self._guard_is_silent)
+        self._clock, self._idle, self._proofs = clock, idle or Idle(), proofs
+        self._beam = Beam(guard, blank, self._guard_is_silent, lambda word: self.minutes.said(word))
         self.minutes = Minutes(audit, self._beam.halt)
         self._succession = Succession(lease, self._beam, driver, self.minutes, clock)
         self._override = Override(switch or NoSwitch(), self._succession, self._beam, self.minutes)
@@ -120,7 +125,7 @@ class Desk:
         safety = SafetyDesk(info, interlock, self._situation, self._uphold, self.minutes)
         self._deeds: dict[Verb, Callable[[Request], dict[str, Any]]] = {
             **self._succession.deeds, **safety.deeds, "clock": lambda _: {"now_s": today()},
-            "arm": self._arm, "set": self._set, "acquire": self._acquire,
+            "arm": self._arm, "prove": self._prove, "set": self._set, "acquire": self._acquire,
         }  # fmt: skip
 
     def answer(self, request: Request, caller: Caller = LOOPBACK) -> Reply:
@@ -180,6 +185,7 @@ class Desk:
             local=self._override.control,
             interrupted=self._table.interrupted(),
             notice=self._notice,
+            proof=None if self._proofs is None else self._proofs.told(),
         )
 
     def heard(self, facts: Mapping[str, Any]) -> None:
@@ -203,6 +209,8 @@ class Desk:
         self.heard({**self._facts, **message, "frames_wait": ""})
         end = ScanEnd.model_validate(message["ended"])
         self._beam.close()
+        if self._proofs is not None and self._beam.seen() == "open":
+            self._proofs.void(f"the beam was not read back as blanked when scan {end.scan_id} had ended")
         self.minutes.mark("scan ended", **end.model_dump())
         self._settle(self._interlock.ended(end) if is_known else self._interlock.unknown(end.scan_id))
         self._table.scan_ended(end.scan_id, end.status == "complete")
@@ -237,8 +245,9 @@ class Desk:
         there = tuple(p.model_copy(update={"value": values.get(p.name, p.value)}) for p in info.parameters)
         info = info.model_copy(update={"parameters": there})
         there = Description(
-            protocol=PROTOCOL, minor=MINOR, plans=PLANS, version=self._version, info=info, role=caller.role
-        )
+            protocol=PROTOCOL, minor=MINOR, plans=PLANS, version=self._version, info=info, role=caller.role,
+            audit=self.minutes.head(),
+        )  # fmt: skip
         return there.model_dump()
 
     def _attempt(self, request: Request) -> Reply:
@@ -270,6 +279,8 @@ class Desk:
         plan = self._allowed(request)
         if isinstance(plan, SetParameters):
             raise PlanInvalid(f"'acquire' was asked with a plan of kind {plan.kind!r}")
+        if self._proofs is not None and not plan.expected:
+            self._proofs.require(request.client)
         measurement_id = str(request.arguments.get("measurement_id", request.request_id))
         return self._expose(plan, measurement_id, request.client)
 
@@ -286,6 +297,13 @@ class Desk:
         self._interlock.armed()
         self._notice = ""
         return {}
+
+    def _prove(self, request: Request) -> dict[str, Any]:
+        if self._proofs is None:
+            raise ProofFailed("this desk has no chain to prove")
+        if self._beam.running is not None:
+            raise LimitRefused(f"scan {self._beam.running} is still running; wait for its end, or stop it")
+        return self._proofs.prove().model_dump()
 
     def _expose(self, plan: Acquisition, measurement_id: str, client: str) -> dict[str, Any]:
         self._scans += 1

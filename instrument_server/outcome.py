@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..core import BeamloopError, DriverFailed, Interrupted, MotionHalted, Reply
+from ..core import BeamloopError, DriverFailed, Interrupted, MotionHalted, ProofFailed, Reply
 
 
 def outcome_of(deed: Callable[[], Mapping[str, Any]]) -> Reply:
     """Do something and return what became of it; whatever beamloop refuses is a reply, not an error."""
     try:
         return Reply(status="done", value=dict(deed()))
-    except (DriverFailed, MotionHalted) as failure:
+    except (DriverFailed, MotionHalted, ProofFailed) as failure:
         return Reply(status="failed", error=type(failure).__name__, message=str(failure))
     except BeamloopError as error:
         return refusal(error)

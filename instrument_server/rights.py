@@ -54,6 +54,7 @@ RIGHTS: dict[Verb, Right] = {
     "hand_over": Right("operator", needs_lease=True),
     "break_glass": Right("operator", needs_lease=False),
     "arm": Right("operator", needs_lease=True),
+    "prove": Right("operator", needs_lease=True),
     "set": Right("operator", needs_lease=True),
     "acquire": Right("operator", needs_lease=True),
 }

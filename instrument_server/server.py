@@ -10,6 +10,7 @@ import json
 import secrets
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
@@ -18,7 +19,7 @@ from pathlib import Path
 import zmq
 
 from .. import __version__
-from ..core import Blanker, DriverFailed, InstrumentInfo, Request, SettingsInvalid
+from ..core import Blanker, DriverFailed, InstrumentInfo, LimitRefused, PointScan, Request, SettingsInvalid
 from ..core.control import FRAMES_OFFSET, GUARD_OFFSET
 from ..core.limits import Limits
 from ..core.registry import BLANKERS, find
@@ -43,6 +44,8 @@ from .keys.watching import watched
 from .lease import Lease
 from .local_switch import LocalSwitch
 from .ports import free_port
+from .proofs import Proofs
+from .proving import Chain
 from .settings import ServerSettings
 from .word_home import hear
 
@@ -111,7 +114,7 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
         interlock = stack.enter_context(_interlock(info, settings, folder, durability, audit))
         desk = Desk(
             __version__, info, interlock, link, line, Lease(settings.lease_s), answers, audit, blanker.close,
-            switch=LocalSwitch(folder),
+            switch=LocalSwitch(folder), proofs=_proofs(info, settings, folder, line, blanker, interlock),
         )  # fmt: skip
         desk.heard(facts)
         desk_ready.append(desk)
@@ -141,6 +144,26 @@ def _interlock(
         for told in interlock.dropped:
             audit.note("restriction dropped", why=told)
         yield interlock
+
+
+def _proofs(
+    info: InstrumentInfo, settings: ServerSettings, folder: Path, line: GuardLine, blanker: Blanker,
+    interlock: Interlock,
+) -> Proofs:  # fmt: skip
+    """Return what proves the chain from the guard to beam and motion, and that the limits refuse."""
+    opens = info.source != "hardware" if settings.proof_opens is None else settings.proof_opens
+    detector, field = info.detectors[0], info.field
+    too_long = PointScan(detector=detector.name, points=((field.y_m, field.x_m),), dwell_s=2 * detector.longest_dwell_s)
+
+    def refuses() -> str:
+        try:
+            interlock.limits.check(too_long)
+        except LimitRefused as refusal:
+            return str(refusal)
+        return ""
+
+    chain = Chain(line, blanker, refuses, opens, time.monotonic, time.sleep)
+    return Proofs(chain, settings.proof_hours, folder / "proof.json")
 
 
 def _keys(settings: ServerSettings) -> KeyList | None:

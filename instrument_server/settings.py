@@ -82,6 +82,10 @@ class ServerSettings(Frozen):
         Address to listen on, for example 0.0.0.0 for all; needs keys unless it is of this computer only.
     frames
         How much of what was acquired is kept until it is stored.
+    proof_hours
+        How old the proof of the chain that stops the beam may be when a run begins.
+    proof_opens
+        Whether the beam is opened for that proof, about 0.1 s in all; if not given, not on hardware.
     durability
         What begun commands, their answers and the audit survive: a power cut (`power`, four syncs of the
         disk more for each command) or a kill (`process`). If not given, `power` for hardware.
@@ -100,3 +104,5 @@ class ServerSettings(Frozen):
     keys: Path | None = None
     listen: IPv4Address = IPv4Address("127.0.0.1")
     frames: FrameBounds = FrameBounds()
+    proof_hours: PositiveFloat = 12.0
+    proof_opens: bool | None = None

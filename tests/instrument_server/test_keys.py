@@ -191,6 +191,7 @@ def test_a_revocation_ends_scan_lease_frames_and_words_that_are_under_way(keyed:
     with Receiver(keyed.address.frames, f"{key.name}/test", key=key.frames) as receiver:
         until_let_in(lambda: line.ask("lease", {"purpose": "test"}))
         line.ask("arm")
+        line.ask("prove")
         set_values(line, frame_s=0.02)
         incoming = receiver.scan(acquire(line, points=2000), WAIT_S)
         frames = incoming.batches(WAIT_S)
@@ -227,6 +228,20 @@ def said(guard: zmq.Socket, word: str) -> dict:
     guard.send(msgpack.packb({"word": word}))
     assert guard.poll(1e3 * WAIT_S)
     return msgpack.unpackb(guard.recv())
+
+
+def test_a_key_that_expires_is_refused_on_connections_that_are_open(keyed: Keyed) -> None:
+    key = keyed.key("operator")
+    line = keyed.line(key)
+    line.ask("state")
+    with Receiver(keyed.address.frames, key.name, key=key.frames) as receiver, guard_socket(keyed, key) as guard:
+        assert "kind" not in said(guard, "state")
+        change_key(keyed.place, key.name, None, 0.0)
+        with pytest.raises(KeyRefused, match="expired on"):
+            receiver.scan("a", WAIT_S)
+        until(lambda: "expired on" in said(guard, "state").get("error", ""), WAIT_S)
+        until(lambda: raises_refusal(lambda: line.ask("state")), WAIT_S)
+    line.close()
 
 
 def test_a_list_that_cannot_be_read_lets_nobody_in_and_says_so(tmp_path: Path) -> None:

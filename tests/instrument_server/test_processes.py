@@ -73,6 +73,7 @@ def client(bench: Served) -> Iterator[tuple[ControlLine, Receiver]]:
     line = ControlLine(bench.address, "ada")
     with Receiver(bench.address.frames, "ada") as receiver:
         line.ask("lease", {"purpose": "test"})
+        line.ask("prove")
         yield line, receiver
     line.close()
 

@@ -1,0 +1,118 @@
+"""The last proof of the chain that stops the instrument, and whether an exposure may rest on it.
+
+A run does not begin on a proof that failed, is old, or was made before this server's start: the
+processes that it proved are gone. A run that began on a good one goes on, however long it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from ..core import Proof, ProofFailed
+from .audit import wall_clock
+from .proving import Chain, prove
+
+
+class Proofs:
+    """Makes proofs and remembers the last; called under the lock of whoever commands.
+
+    Parameters
+    ----------
+    chain
+        What is proved.
+    hours
+        How old a proof may be on which a run begins.
+    file
+        Where the last is kept, to be told after a restart.
+    today
+        Date and time.
+    """
+
+    def __init__(
+        self, chain: Chain, hours: float, file: Path, today: Callable[[], datetime] = wall_clock
+    ) -> None:  # fmt: skip
+        self._chain, self._hours, self._file, self._today = chain, hours, file, today
+        self._last = _kept(file)
+        # Only what this server proved counts.
+        self._made_s: float | None = None
+        self._resting = ""
+
+    def prove(self) -> Proof:
+        """Prove the chain now and return how it went.
+
+        Raises
+        ------
+        ProofFailed
+            If it failed; nothing is exposed until a proof has passed.
+        NotArmed
+            If the instrument is stopped, before or meanwhile; the last proof stands.
+        """
+        beam: Literal["open", "dark"] = "open" if self._chain.opens else "dark"
+        try:
+            proved = prove(self._chain)
+        except ProofFailed as failure:
+            self._keep(Proof(passed=False, at=self._now(), beam=beam, failure=str(failure)))
+            raise ProofFailed(f"{failure}. Nothing is exposed until a proof passes: see to the instrument") from None
+        return self._keep(
+            Proof(
+                passed=True, at=self._now(), beam=beam, expiry_s=proved.expiry_s, blank_s=proved.blank_s,
+                stop_s=proved.stop_s, open_s=proved.open_s,
+            )
+        )  # fmt: skip
+
+    def require(self, client: str) -> None:
+        """Raise unless this client's exposures may rest on the last proof.
+
+        Raises
+        ------
+        ProofFailed
+            With what is wrong with it.
+        """
+        told = self.told()
+        if told is None or self._made_s is None:
+            raise ProofFailed("the chain that stops the beam was not proved since this server was started; prove it")
+        if not told.passed:
+            raise ProofFailed(f"the last proof failed: {told.failure}. See to the instrument and prove it again")
+        if client != self._resting and not told.counts:
+            raise ProofFailed(
+                f"the chain that stops the beam was proved {(told.age_s or 0.0) / 3600:.1f} h ago, and a run begins on "
+                f"a proof of at most {self._hours:g} h (setting proof_hours); prove it again"
+            )
+        self._resting = client
+
+    def void(self, failure: str) -> None:
+        """Let the last proof count no longer: something was read back that must not be."""
+        if self._made_s is not None and self._last is not None:
+            self._keep(self._last.model_copy(update={"passed": False, "failure": failure}))
+
+    def told(self) -> Proof | None:
+        """Return the last proof with its age; None if there never was one."""
+        if self._last is None or self._made_s is None:
+            return self._last
+        age_s = self._chain.clock() - self._made_s
+        counts = self._last.passed and age_s < 3600 * self._hours
+        return self._last.model_copy(update={"age_s": age_s, "counts": counts})
+
+    def _now(self) -> str:
+        return self._today().isoformat(timespec="seconds")
+
+    def _keep(self, proof: Proof) -> Proof:
+        self._last, self._made_s, self._resting = proof, self._chain.clock(), ""
+        # It holds for this server only, so a disk that takes nothing takes nothing from it.
+        with suppress(OSError):
+            self._file.write_text(proof.model_dump_json())
+        return self.told() or proof
+
+
+def _kept(file: Path) -> Proof | None:
+    """Return what an earlier server proved, to be told and not to be relied on."""
+    try:
+        return Proof.model_validate_json(file.read_bytes()).model_copy(update={"counts": False, "age_s": None})
+    except (OSError, ValidationError):
+        return None

@@ -1,0 +1,208 @@
+"""The proof of the chain that stops the beam: it passes on a whole one and finds each link that is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beamloop.core import Blanker, NotArmed, ProofFailed
+from beamloop.instrument_server.guard import Guard
+from beamloop.instrument_server.proofs import Proofs
+from beamloop.instrument_server.proving import LATE_S, LEASE_S, Chain, prove
+
+
+class Line(Blanker):
+    """A line that can be broken, and remembers whether it was ever opened."""
+
+    def __init__(self) -> None:
+        self.passes = self.halted = False
+        self.opened = 0
+        self.sticks = self.opens_not = self.halts_not = self.frees_not = False
+
+    def open(self) -> None:
+        self.passes, self.opened = not self.opens_not, self.opened + 1
+
+    def close(self) -> None:
+        self.passes = self.passes and self.sticks
+
+    def is_open(self) -> bool:
+        return self.passes
+
+    def halt(self) -> None:
+        self.halted = not self.halts_not
+
+    def free(self) -> None:
+        self.halted = self.halted and self.frees_not
+
+    def is_halted(self) -> bool:
+        return self.halted
+
+    def is_moving(self) -> bool:
+        return False
+
+
+class Bench:
+    """A chain of the real guard's judgement, a line and a clock; `spoils` changes what the guard answers."""
+
+    def __init__(self, opens: bool = True) -> None:
+        self.now_s, self.line, self.refusal = 10.0, Line(), "too long"
+        self.guard = Guard(self.line, "t", 1.0, self.now_s)
+        self.spoils: Callable[[str, dict[str, Any] | None], dict[str, Any] | None] = lambda act, answer: answer
+        self.chain = Chain(self, self.line, lambda: self.refusal, opens, lambda: self.now_s, self.sleep)
+        self.beat()
+
+    def beat(self) -> None:
+        self.guard.private({"token": "t", "who": "driver", "act": "beat"}, self.now_s)
+
+    def say(self, act: str, **facts: object) -> dict[str, Any] | None:
+        answer = self.guard.private({"token": "t", "who": "server", "act": act, **facts}, self.now_s)
+        return self.spoils(act, answer)
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.beat()
+        self.guard.tick(self.now_s)
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_whole_chain_passes_and_is_armed_and_dark_after_it(opens: bool) -> None:
+    bench = Bench(opens)
+    proved = prove(bench.chain)
+    assert LEASE_S <= proved.expiry_s < LEASE_S + LATE_S
+    assert (bench.line.passes, bench.line.halted) == (False, False)
+    assert bench.say("beat", lease_s=0.0)["reason"] == ""  # type: ignore[index]
+    assert bench.line.opened == (3 if opens else 0)
+    assert (proved.open_s > 0) is opens
+
+
+def stick(bench: Bench) -> None:
+    bench.line.sticks = True
+
+
+def not_open(bench: Bench) -> None:
+    bench.line.opens_not = True
+
+
+def not_halt(bench: Bench) -> None:
+    bench.line.halts_not = True
+
+
+def stay_halted(bench: Bench) -> None:
+    bench.line.frees_not = True
+
+
+def allow_everything(bench: Bench) -> None:
+    bench.refusal = ""
+
+
+def never_expire(bench: Bench) -> None:
+    bench.spoils = lambda act, answer: {**(answer or {}), "permitted": True} if act == "beat" else answer
+
+
+def refuse_nothing(bench: Bench) -> None:
+    bench.spoils = lambda act, answer: {k: v for k, v in (answer or {}).items() if k != "refused"}
+
+
+def say_unconfirmed(bench: Bench) -> None:
+    bench.spoils = lambda act, answer: {**(answer or {}), "beam": "commanded"} if act == "word" else answer
+
+
+def fall_silent(bench: Bench) -> None:
+    bench.spoils = lambda act, answer: None if act == "word" else answer
+
+
+BROKEN = (
+    stick, not_open, not_halt, stay_halted, allow_everything, never_expire, refuse_nothing, say_unconfirmed,
+    fall_silent,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__)
+def test_a_chain_with_a_broken_link_fails(broken: Callable[[Bench], None]) -> None:
+    bench = Bench()
+    broken(bench)
+    with pytest.raises(ProofFailed):
+        prove(bench.chain)
+    assert not bench.line.passes or bench.line.sticks
+
+
+def test_a_stopped_instrument_is_not_proved_and_stays_stopped() -> None:
+    bench = Bench()
+    bench.guard.hear({"word": "stop"}, bench.now_s)
+    with pytest.raises(NotArmed, match="stopped by a person"):
+        prove(bench.chain)
+    assert bench.line.halted
+
+
+@pytest.mark.parametrize("moment", ["begin", "word", "move"])
+def test_a_person_who_stops_during_the_proof_is_not_undone(moment: str) -> None:
+    bench = Bench()
+
+    def stop(act: str, answer: dict[str, Any] | None) -> dict[str, Any] | None:
+        if act == moment:
+            bench.guard.hear({"word": "stop"}, bench.now_s)
+        return answer
+
+    bench.spoils = stop
+    with pytest.raises((NotArmed, ProofFailed)):
+        prove(bench.chain)
+    assert bench.line.halted
+    bench.spoils = lambda act, answer: answer
+    assert "stopped by a person" in bench.say("begin", lease_s=1.0)["refused"]  # type: ignore[index]
+
+
+def proofs(bench: Bench, folder: Path) -> Proofs:
+    return Proofs(bench.chain, 2.0, folder / "proof.json", lambda: datetime(2026, 1, 2, tzinfo=UTC))
+
+
+def test_nothing_rests_on_no_proof_a_failed_one_or_an_old_one(tmp_path: Path) -> None:
+    bench = Bench()
+    kept = proofs(bench, tmp_path)
+    with pytest.raises(ProofFailed, match="not proved since this server was started"):
+        kept.require("ada")
+    assert kept.prove().counts
+    kept.require("ada")
+    bench.now_s += 2 * 3600 + 1
+    bench.beat()
+    with pytest.raises(ProofFailed, match=r"proved 2\.0 h ago, and a run begins on a proof of at most 2 h"):
+        kept.require("bob")
+    bench.refusal = ""
+    bench.say("beat")
+    with pytest.raises(ProofFailed, match="outside the limits was not refused"):
+        kept.prove()
+    with pytest.raises(ProofFailed, match="the last proof failed: a command outside"):
+        kept.require("ada")
+
+
+def test_who_began_on_a_good_proof_goes_on_when_it_is_old(tmp_path: Path) -> None:
+    bench = Bench()
+    kept = proofs(bench, tmp_path)
+    kept.prove()
+    kept.require("ada")
+    bench.now_s += 50 * 3600
+    kept.require("ada")
+    told = kept.told()
+    assert told is not None
+    assert (told.age_s, told.counts) == (50 * 3600, False)
+
+
+def test_a_proof_is_told_after_a_restart_and_counts_no_longer(tmp_path: Path) -> None:
+    proofs(Bench(), tmp_path).prove()
+    again = proofs(Bench(), tmp_path)
+    told = again.told()
+    assert told is not None
+    assert (told.passed, told.counts, told.age_s, told.at) == (True, False, None, "2026-01-02T00:00:00+00:00")
+    with pytest.raises(ProofFailed, match="since this server was started"):
+        again.require("ada")
+
+
+def test_a_beam_that_stays_open_after_a_scan_voids_the_proof(tmp_path: Path) -> None:
+    kept = proofs(Bench(), tmp_path)
+    kept.prove()
+    kept.void("the beam was not read back as blanked")
+    with pytest.raises(ProofFailed, match="not read back as blanked"):
+        kept.require("ada")
