@@ -296,7 +296,7 @@ class Receiver(Closing):
                 if not self._dealer.closed:
                     self._put_due(flush=False)
             finally:
-                self._watch.release()
+                self._leave_watch()
         else:
             with self._news:
                 self._ring()
@@ -324,6 +324,13 @@ class Receiver(Closing):
         if self._waiting:
             # This reader no longer keeps watch, so one of those who wait must.
             self._news.notify_all()
+
+    def _leave_watch(self) -> None:
+        self._watch.release()
+        with self._news:
+            if self._waiting:
+                # They found the watch taken, and wait for news that nobody looks for now.
+                self._news.notify_all()
 
     def _keep_watch(self, wait_s: float, enough: Callable[[], bool] = lambda: False) -> None:
         """Hear the sender until `enough`, waiting once at most, and say what is due; hold `_watch`."""
@@ -375,7 +382,7 @@ class Receiver(Closing):
                     try:
                         self._keep_watch(HEARTBEAT_S)
                     finally:
-                        self._watch.release()
+                        self._leave_watch()
                 else:
                     self._leaving.wait(OWED_S)
                 self._step_back()
