@@ -1,7 +1,9 @@
-"""How quickly a stop is answered with the beam read back as blanked, while the driver hangs.
+"""How quickly a stop is answered, and all is read back at rest: with everything busy, and while the driver hangs.
 
-The driver holds the interpreter lock inside C code for five seconds, as a vendor's library
-can; the stop is said from this process, and as the whole command with Python's start.
+Busy: stops at random moments of scans whose frames nobody takes (the data channel is full), with every
+thread of the server taken by requests that wait. Hanging: the driver holds the interpreter lock
+inside C code for five seconds, as a vendor's library can; the stop is said from this process, and as the
+whole command with Python's start.
 
     python benchmarks/stop.py --quick
 """
@@ -20,18 +22,70 @@ from pathlib import Path
 import numpy as np
 from figure import Figure, announce, options
 
-from beamloop.core import BeamBlanked
+from beamloop.core import BeamBlanked, BeamloopError, PointScan
 from beamloop.edge_client import RemoteInstrument, connect
+from beamloop.edge_client.connection.control_line import ControlLine
+from beamloop.edge_client.connection.guard_line import reports
 from beamloop.edge_client.embedded import embedded
 
 PLUGINS = Path(__file__).parent.parent / "tests" / "plugins"
 HANG_S = 5.0
+WORKERS = 24
+"""Requests that wait in the server at any time, each in a thread of its own."""
+
 CONFIG = '[instrument]\nplugin = "bench"\n'
 
 
 def _measure(bench: RemoteInstrument) -> None:
     with suppress(BeamBlanked):
         bench.points("camera", [(0.0, 0.0)], 1e-3)
+
+
+def _occupy(bench: RemoteInstrument, over: threading.Event) -> None:
+    """Take a thread of the server: ask for what waits for the scan under way, and is refused then."""
+    line = ControlLine(bench.address, bench.client)
+    while not over.is_set():
+        with suppress(BeamloopError):
+            line.ask("set", {"plan": {"kind": "set", "values": {"frame_s": 1e9}}})
+    line.close()
+
+
+def busy(bench: RemoteInstrument, stops: int) -> tuple[list[float], list[float], int]:
+    """Stop so often; return the times to the first and the last report in ms, and how often all was confirmed."""
+    over, rng = threading.Event(), np.random.default_rng(0)
+    workers = [threading.Thread(target=_occupy, args=(bench, over)) for _ in range(WORKERS)]
+    for worker in workers:
+        worker.start()
+    first, last, confirmed = [], [], 0
+    plan = PointScan(detector="camera", points=((0.0, 0.0),) * 5000, dwell_s=1e-3)
+    for _ in range(stops):
+        bench.arm()
+        incoming = bench.start(plan, "full")
+        time.sleep(rng.uniform(0.0, 0.3))
+        start = time.perf_counter()
+        told = []
+        for report in reports(bench.address, "stop"):
+            told.append(report)
+            (last if len(told) > 1 else first).append(1e3 * (time.perf_counter() - start))
+        if len(told) == 1:
+            last.append(first[-1])
+        confirmed += {told[-1].beam, told[-1].acquisition, told[-1].motion} == {"confirmed"}
+        bench.discard(incoming)
+    over.set()
+    bench.arm()
+    for worker in workers:
+        worker.join()
+    return first, last, confirmed
+
+
+def show_busy(bench: RemoteInstrument, stops: int, as_json: bool) -> None:
+    """Measure and print what a stop takes with everything busy."""
+    first, last, confirmed = busy(bench, stops)
+    for name, times, goal in (("first_answer", first, 100), ("read_back", last, None)):
+        for percentile in (50, 99):
+            value = float(np.percentile(times, percentile))
+            Figure(f"stop_busy_{name}_p{percentile}", value, "ms", "lower", goal=goal, n=stops).show(as_json)
+    Figure("stop_busy_confirmed", 100 * confirmed / stops, "%", "higher", goal=100, n=stops).show(as_json)
 
 
 def main() -> None:
@@ -43,6 +97,7 @@ def main() -> None:
         config = Path(folder) / "bench.toml"
         config.write_text(CONFIG)
         with embedded(str(config)) as address, connect(address, "benchmark") as bench:
+            show_busy(bench, 40 if chosen.quick else 200, chosen.json)
             bench.write({"hold_lock_s": HANG_S})
             # Not from this thread: its frames come only after the hang.
             measuring = threading.Thread(target=_measure, args=(bench,))
@@ -51,7 +106,7 @@ def main() -> None:
             answers = []
             for _ in range(20):
                 start = time.perf_counter()
-                report = bench.stop()
+                report = next(reports(bench.address, "stop"))
                 answers.append(1e3 * (time.perf_counter() - start))
                 assert report.beam == "confirmed"
                 assert report.acquisition != "confirmed"

@@ -1,4 +1,4 @@
-"""A stop holds whatever else goes on: threads taken, a driver that hangs, a full disk, a crowd, kills; real ones."""
+"""A stop holds whatever goes on: threads taken, a driver that hangs, a full disk, a crowd, kills; real processes."""
 
 from __future__ import annotations
 

@@ -92,6 +92,17 @@ class Line(Blanker):
     def is_open(self) -> bool | None:
         return self._site.beam_is_open
 
+    def halt(self) -> None:
+        if self._may():
+            self._site.is_halted = True
+
+    def free(self) -> None:
+        if self._may():
+            self._site.is_halted = False
+
+    def is_halted(self) -> bool:
+        return self._site.is_halted
+
 
 class Site:
     """The instrument computer.
@@ -114,7 +125,7 @@ class Site:
             "instrument": {"plugin": "virtual", "blanker": "virtual"}, "lease_s": 1.0, **(settings or {}),
         })  # fmt: skip
         self.folder = Path(tempfile.mkdtemp(prefix="beamloop-world-", dir=_memory()))
-        self.beam_is_open = False
+        self.beam_is_open = self.is_halted = False
         self.at_beam: Callable[[bool], None] = lambda is_open: None
         self.nodes: dict[str, Node] = {}
         self._children: list[Child] = []

@@ -52,6 +52,7 @@ class Witness:
         self._answered: dict[str, str] = {}
         self._stopped_at: float | None = None
         self._nobody_since: float | None = None
+        self._nobody_ran = False
         self._before_arming: dict[str, float | None] = {}
         self.last_arm_s = -1.0
 
@@ -154,8 +155,11 @@ class Witness:
         if not site.beam_is_open:
             return
         if not site.someone_runs():
-            self._nobody_since = now
+            self._nobody_since, self._nobody_ran = now, True
             return
+        if self._nobody_ran:
+            # Nothing happened between the last look and now, so nobody ran until now.
+            self._nobody_since, self._nobody_ran = now, False
         # Who wakes up together with others gets the time that anybody has.
         since = -1.0 if self._nobody_since is None else self._nobody_since
         until = max(self._held_lately.values(), default=-1.0)
