@@ -2,8 +2,8 @@
 
 Any thread may speak; a lock keeps one question on the line at a time. A guard that is late on a
 busy machine is not a dead one: it counts as silent when its process has ended, or when nothing
-was heard of it for as long as the beam may stay open unrenewed. So a question waits until then,
-and no longer: whoever must blank in its place still does so in time.
+was heard of it for as long as the beam may stay open unrenewed, which it tells with every answer. So a
+question waits until then, and no longer: whoever must blank in its place still does so in time.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class GuardLine:
     ) -> None:  # fmt: skip
         self._token, self._who, self._alive = token, who, alive
         self._lock = threading.Lock()
-        self._heard_s = time.monotonic()
+        self._late_until_s, self._may_be_open = time.monotonic() + SILENCE_S, False
         self._socket = context.socket(zmq.REQ)
         self._socket.linger = 0
         self._socket.sndtimeo = round(1e3 * ANSWER_S)
@@ -68,15 +68,19 @@ class GuardLine:
         hears of it later must not begin it.
         """
         with self._lock:
-            until_s = max(time.monotonic() + ANSWER_S, self._heard_s + SILENCE_S)
+            # An open beam must be dark when its permission has run out, whoever was late.
+            least_s = 0.0 if self._may_be_open else ANSWER_S
+            until_s = max(time.monotonic() + least_s, self._late_until_s)
             message = {"token": self._token, "who": self._who, "act": act, "before_s": until_s, **facts}
             try:
                 self._socket.send(pack(message))
             except zmq.Again:
                 return None
-            while not self._socket.poll(LOOK_MS):
+            while not self._socket.poll(min(LOOK_MS, max(1, round(1e3 * (until_s - time.monotonic()))))):
                 if time.monotonic() >= until_s or not self._alive():
                     return None
             answer = unpack(self._socket.recv())
-            self._heard_s = time.monotonic()
+            left_s = float(answer.get("left_s", 0.0))
+            self._may_be_open = left_s > 0
+            self._late_until_s = time.monotonic() + min(left_s or SILENCE_S, SILENCE_S)
             return answer
