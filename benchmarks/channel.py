@@ -3,7 +3,7 @@
 Ours and bare take turns, messages of the same size out of the same ring of frames (`ends`);
 a ratio is the median of the ratios of neighbours, so that what else the machine does counts
 for both. *Received* is in the reader's hands with checksum, numbers and acknowledgements;
-*stored* is in a compressed NSID file, flushed before it is acknowledged, beside the same
+*stored* is in a compressed NSID file (`record`), flushed before it is acknowledged, beside the same
 frames written to a plain file, both synced at the end. 512 x 512 frames run for a minute,
 every one counted. The cost of a batch is processor time of the whole process at either end,
 of batches with a single spectrum in them.
@@ -18,7 +18,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
 import zmq
 from ends import WAIT_S, Bare, Line, Load, Ours, Pair, Passage
@@ -27,11 +26,10 @@ from figure import Figure, announce, options
 from beamloop.edge_client import connect
 from beamloop.edge_client.embedded import embedded
 from beamloop.streaming import IncomingScan
-from beamloop.streaming.files.growing import create_signal
+from beamloop.streaming.files import record
 
 ZEROMQ = f"ZeroMQ {zmq.zmq_version()}"
 KEYS = (Pair.new(), Pair.new())
-FLUSH_EVERY = 8
 
 
 def _spread(values: np.ndarray) -> float:
@@ -63,7 +61,7 @@ def beside_bare(name: str, load: Load, quick: bool, goal: float | None, slower: 
 
 
 class Recorded(Ours):
-    """The data channel into an NSID file, flushed before each `stored`."""
+    """The data channel into a file, flushed before each `stored`, synced at its end."""
 
     folder: Path
 
@@ -73,21 +71,10 @@ class Recorded(Ours):
 
     def _record(self, incoming: IncomingScan) -> None:
         place = self.folder / f"{incoming.header.scan_id}.h5"
-        with h5py.File(place, "x") as file:
-            signal = create_signal(file, "Channel_000", "frames", incoming.header)
-            for count, batch in enumerate(incoming.batches(WAIT_S)):
-                signal.write_batch(batch)
-                if count % FLUSH_EVERY == 0:
-                    signal.flush()
-                    incoming.stored()
-            signal.flush()
-        _sync(place)
-
-
-def _sync(place: Path) -> None:
-    with place.open("rb+") as file:
-        os.fsync(file.fileno())
-    place.unlink()
+        record(incoming, place, WAIT_S)
+        with place.open("rb+") as file:
+            os.fsync(file.fileno())
+        place.unlink()
 
 
 def _raw_disk(load: Load, messages: int, place: Path) -> float:

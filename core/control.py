@@ -290,6 +290,8 @@ class Description(Frozen):
         What the instrument's side speaks, up to which version of plans it takes, and its program's version.
     info
         What the instrument is.
+    audit
+        How far its audit has come, as `NUMBER:HASH`; kept elsewhere, it shows later that nothing before was changed.
     key, role
         As whom the instrument knows the asker, and what they may do; no key where it wants none.
     """
@@ -301,6 +303,7 @@ class Description(Frozen):
     role: Role = "engineer"
     minor: int = 0
     plans: int = 1
+    audit: str = ""
 
 
 class GuardReport(Frozen):

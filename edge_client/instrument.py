@@ -49,6 +49,7 @@ from ..streaming.incoming import IncomingScan, collect
 from ..streaming.reader import Reader
 from ..streaming.receiver import Receiver
 from ..streaming.relay import Gate
+from ..streaming.squeezing import can_squeeze
 from ..streaming.viewer import Viewer
 from .connection.address import Address
 from .connection.clock_offset import ClockOffset, measured_offset
@@ -507,7 +508,10 @@ class RemoteInstrument(Closing):
     def _receiving(self) -> Receiver:
         with self._lock:
             if self._receiver is None:
-                self._receiver = Receiver(self.address.frames, self.client, key=self._key and self._key.frames)
+                self._receiver = Receiver(
+                    self.address.frames, self.client, key=self._key and self._key.frames,
+                    squeezed=self.address.is_far and can_squeeze(),
+                )  # fmt: skip
             return self._receiver
 
 

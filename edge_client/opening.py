@@ -47,7 +47,7 @@ def described(instrument: RemoteInstrument) -> Described:
     there = instrument.description
     return Described(
         address=str(instrument.address), protocol=there.protocol, version_there=there.version, info=there.info,
-        state=instrument.state(),
+        state=instrument.state(), audit=there.audit,
     )  # fmt: skip
 
 

@@ -6,10 +6,12 @@ threads of its own; one scan at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from ..core import NotArmed
+from .spoken import Word
 from .voices import GuardVoice
 
 BEAM_LEASE_S = 1.0
@@ -29,6 +31,8 @@ class Beam:
         Blanks the beam without the guard, for when the guard is silent.
     on_silence
         Told once when the guard goes silent.
+    on_word
+        Told each word that somebody said at the guard; returns whether it is written down.
 
     Attributes
     ----------
@@ -38,8 +42,12 @@ class Beam:
         The client whose lease lets the scan under way go on.
     """
 
-    def __init__(self, guard: GuardVoice, blank: Callable[[], None], on_silence: Callable[[], None]) -> None:
-        self._guard, self._blank, self._on_silence = guard, blank, on_silence
+    def __init__(
+        self, guard: GuardVoice, blank: Callable[[], None], on_silence: Callable[[], None],
+        on_word: Callable[[Word], bool] = lambda word: True,
+    ) -> None:  # fmt: skip
+        self._guard, self._blank, self._on_silence, self._on_word = guard, blank, on_silence, on_word
+        self._lock, self._written = threading.Lock(), 0
         self._facts: Mapping[str, Any] | None = {}
         self.running: str | None = None
         self.keeper = ""
@@ -91,7 +99,8 @@ class Beam:
     def beat(self, keep_s: float = 0.0) -> None:
         """Tell the guard that this process lives, and how long an open beam may stay so, at most a lease."""
         lease_s = min(keep_s, BEAM_LEASE_S)
-        self._hear(self._guard.say("beat", lease_s=lease_s) if lease_s > 0 else self._guard.say("beat"))
+        keep = {"lease_s": lease_s} if lease_s > 0 else {}
+        self._hear(self._guard.say("beat", written=self._written, **keep))
 
     def seen(self) -> Literal["blanked", "open", "unknown"]:
         """Return the beam as it was last read back."""
@@ -122,3 +131,12 @@ class Beam:
             self._blank()
         if facts is None and before is not None:
             self._on_silence()
+        self._write_down((facts or {}).get("words", ()))
+
+    def _write_down(self, words: Iterable[Any]) -> None:
+        """Have each word that was said at the guard written down once; what the disk does not take comes again."""
+        with self._lock:
+            for said in (Word(*facts) for facts in words):
+                if said.number > self._written and not self._on_word(said):
+                    return
+                self._written = max(self._written, said.number)

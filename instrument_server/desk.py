@@ -111,7 +111,7 @@ class Desk:
         self._version, self._info, self._interlock = version, info, interlock
         self._driver, self._lease = driver, lease
         self._clock, self._idle, self._proofs = clock, idle or Idle(), proofs
-        self._beam = Beam(guard, blank, self._guard_is_silent)
+        self._beam = Beam(guard, blank, self._guard_is_silent, lambda word: self.minutes.said(word))
         self.minutes = Minutes(audit, self._beam.halt)
         self._succession = Succession(lease, self._beam, driver, self.minutes, clock)
         self._override = Override(switch or NoSwitch(), self._succession, self._beam, self.minutes)
@@ -245,8 +245,9 @@ class Desk:
         there = tuple(p.model_copy(update={"value": values.get(p.name, p.value)}) for p in info.parameters)
         info = info.model_copy(update={"parameters": there})
         there = Description(
-            protocol=PROTOCOL, minor=MINOR, plans=PLANS, version=self._version, info=info, role=caller.role
-        )
+            protocol=PROTOCOL, minor=MINOR, plans=PLANS, version=self._version, info=info, role=caller.role,
+            audit=self.minutes.head(),
+        )  # fmt: skip
         return there.model_dump()
 
     def _attempt(self, request: Request) -> Reply:

@@ -41,6 +41,9 @@ MESSAGE_S = 30.0
 NO_TLS_HERE = b"\x15\x03\x03\x00\x02\x02\x47"
 """The TLS alert 'insufficient security', fatal: what a server without keys says to a client with one."""
 
+MOST_TOLD = 500
+"""Characters of a complaint about a request that go into the audit."""
+
 _START, _REST = 6, 34
 _PLAIN = (str, bool, int, float, type(None))
 
@@ -59,10 +62,15 @@ class Face:
         Returns who speaks, or raises `KeyRefused`; asked for every request.
     refused
         Called with the reason when a request is not heard for its key.
+    misheard
+        Called with the reason when what came is no request.
     """
 
-    def __init__(self, answer: Answer, who: Callable[[], Caller], refused: Callable[[str], None]) -> None:
-        self._answer, self._who, self._refused = answer, who, refused
+    def __init__(
+        self, answer: Answer, who: Callable[[], Caller], refused: Callable[[str], None],
+        misheard: Callable[[str], None] = lambda reason: None,
+    ) -> None:  # fmt: skip
+        self._answer, self._who, self._refused, self._misheard = answer, who, refused, misheard
 
     def call(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one request; both are dumps of `core.control` records."""
@@ -74,6 +82,7 @@ class Face:
             self._refused(str(refusal))
             return _refusal(refusal)
         except PlanInvalid as refusal:
+            self._misheard(str(refusal)[:MOST_TOLD])
             return _refusal(refusal)
         reply = self._answer(asked, caller).model_dump()
         if asked.verb == "describe" and reply["status"] == "done":
@@ -107,7 +116,7 @@ def shown(answer: Answer, address: tuple[str, int], keys: KeyList | None, refuse
             stream.over = True
 
         with _Daemon(connection.socket, who, turn_away) as daemon:
-            daemon.register(Face(answer, who, turn_away), objectId=FACE)
+            daemon.register(Face(answer, who, turn_away, partial(refused, connection.peer)), objectId=FACE)
             _Job(stream, daemon)()
 
     door = Door(address, serve, None if keys is None else keys.place, refused)

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..core import Blanker, GuardReport, NotArmed, WireInvalid
 from ..core.control import Rest
+from .spoken import Spoken
 from .watch import Watch
 
 PATIENCE_S = 0.08
@@ -58,6 +59,7 @@ class Guard:
         self._blanker, self._token = blanker, token
         self._watch = Watch(("server", "driver"), silence_s, now_s)
         self._acquiring, self._told_s, self._stopping_s = False, -math.inf, 0.1
+        self._spoken = Spoken()
         # Scans are numbered as they begin, so that a halt said of one is never taken for the next.
         self._scan, self._halted = 0, 0
         # Since when each part has been told to rest; None while it may work.
@@ -105,6 +107,7 @@ class Guard:
         if word != "state":
             self._close(now_s)
             self._halt_scan(now_s)
+            self._spoken.said(f"{word}, to prove the chain" if message.get("proof") is True else word, by, now_s)
         if word in _WHY:
             self._halt_motion(now_s)
             self._proving = message.get("proof") is True and not (self._watch.stopped and not self._proving)
@@ -141,6 +144,8 @@ class Guard:
             raise WireInvalid("wrong token on the guard's private line")
         act = message.get("act")
         self._watch.heard(str(message.get("who")), now_s)
+        if message.get("who") == "server":
+            self._spoken.written(int(message.get("written", 0)))
         if message.get("who") == "driver":
             self._acquiring, self._told_s = bool(message.get("acquiring")), now_s
             self._stopping_s = float(message.get("stopping_time_s", self._stopping_s))
@@ -208,6 +213,7 @@ class Guard:
         return {
             "halted": self._halted, "reason": self._watch.reason(now_s), "open": self._blanker.is_open(),
             "permitted": self._watch.may_be_open(now_s), "left_s": self._watch.left_s(now_s), "stops": self._stops,
+            "words": self._spoken.unwritten(now_s),
         }  # fmt: skip
 
     def _rests(self, heard: Heard, now_s: float) -> dict[str, Rest]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from ..core import Reply, Request, StorageFailed
 from .audit import Audit
 from .outcome import refusal
+from .spoken import Word
 
 
 class Minutes:
@@ -26,12 +27,24 @@ class Minutes:
     def __init__(self, audit: Audit, rest: Callable[[], None]) -> None:
         self._audit, self._rest = audit, rest
 
+    def head(self) -> str:
+        """Return how far the audit has come, as `NUMBER:HASH`: a witness for whoever keeps it."""
+        return str(self._audit.head())
+
     def mark(self, event: str, /, **facts: object) -> None:
         """Write down what happened by itself, for which nobody waits."""
         try:
             self._audit.note(event, **facts)
         except StorageFailed:
             self._rest()
+
+    def said(self, word: Word) -> bool:
+        """Write down a word that was said at the guard; tell whether the disk took it."""
+        try:
+            self._audit.note("said at the guard", word=word.word, by=word.by, ago_s=round(word.ago_s, 3))
+        except StorageFailed:
+            return False
+        return True
 
     def refused(self, request: Request, reply: Reply) -> Reply:
         """Write down what was refused before anything was done, and return it."""

@@ -113,7 +113,7 @@ class Outgoing:
         self._links = self._sent = self._resent = self._lost = self._forgotten = self._invalid = 0
         self._incarnation = 0
         # Until it says hello, a receiver is taken for one that knows of no losses.
-        self._knows_losses = False
+        self._knows_losses, self._codec = False, ""
         self._displaced: list[int] = []
         self._start(session)
 
@@ -203,7 +203,7 @@ class Outgoing:
         if self.displaced(hello.incarnation) or (known and hello.link < self._link):
             return
         resumes = hello.session == self._session
-        self._knows_losses = bool(hello.reading)
+        self._knows_losses, self._codec = bool(hello.reading), hello.codec
         if resumes:
             self._release(hello.stored)
             self._release_beyond(hello.beyond)
@@ -297,7 +297,7 @@ class Outgoing:
             case Begin(seq=seq, scan=scan):
                 return Begin(seq, scan, self._session, self._link)
             case Batch(seq=seq, batch=batch):
-                return Batch(seq, batch, self._session, self._link)
+                return Batch(seq, batch, self._session, self._link, self._codec)
             case Lost(seq=seq, loss=loss) if self._knows_losses:
                 return Lost(seq, loss, self._session, self._link)
             case Lost(seq=seq, loss=loss):
@@ -396,15 +396,15 @@ class Incoming:
         Random number, not 0, of this object.
     credit
         Messages it will hold that nobody has taken.
-    reading, only
-        Its class, and the one scan or measurement that it wants; see `wire.Hello`.
+    reading, only, codec
+        Its class, the one scan or measurement that it wants, and how frames may be squeezed; see `wire.Hello`.
     """
 
     def __init__(
-        self, receiver: str, incarnation: int, credit: int, reading: str = "record", only: str = ""
+        self, receiver: str, incarnation: int, credit: int, reading: str = "record", only: str = "", codec: str = ""
     ) -> None:  # fmt: skip
         self._name, self._incarnation = receiver, incarnation
-        self._reading, self._only = reading, only
+        self._reading, self._only, self._codec = reading, only, codec
         self._credit = min(credit, MOST_CREDIT)
         self._session = self._sessions = self._delivered = 0
         self._duplicates = self._stale = self._gaps = self._skipped = self._overrun = self._damaged = 0
@@ -574,6 +574,7 @@ class Incoming:
             receiver=self._name, incarnation=self._incarnation, link=self._link, session=self._session,
             received=self._received, stored=self._stored, credit=self._credit - self._held,
             reading=self._reading, only=self._only, beyond=self._beyond.pairs(MOST_BEYOND),
+            codec=self._codec,
         )  # fmt: skip
 
     def statistics(self) -> Inflow:

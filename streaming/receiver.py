@@ -22,7 +22,15 @@ from dataclasses import dataclass
 import zmq
 
 from ..core.closing import Closing
-from ..core.errors import ChannelClosed, InstrumentUnreachable, KeyRefused, WireDamaged, WireInvalid, error_named
+from ..core.errors import (
+    ChannelClosed,
+    InstrumentUnreachable,
+    KeyRefused,
+    NotInstalled,
+    WireDamaged,
+    WireInvalid,
+    error_named,
+)
 from ..core.frame import Scan
 from .admittance import Admittance, CurveKey
 from .channel import Incoming, Inflow
@@ -30,8 +38,10 @@ from .doorbell import Doorbell
 from .incoming import Arrivals, IncomingScan, Item
 from .incoming import collect as collect
 from .keep_alive import keep_alive
+from .kept_memory import keep_large_memory
 from .loss import Loss
 from .parts import put, take
+from .squeezing import CODEC, can_squeeze
 from .wire import Batch, Begin, End, Lost, Message, Numbered, Refused, Welcome, decode, encode
 
 HEARTBEAT_S = 0.5
@@ -86,6 +96,8 @@ class Receiver(Closing):
     reading
         Its class: `record`, the one recorder of the scans addressed to it; `read` and `live` as `Reader`
         and `Viewer`.
+    squeezed
+        Whether frames should be squeezed on their way, which pays over a network; needs Blosc2.
     only
         Id of the one scan, or measurement, to be read or viewed; empty for all.
 
@@ -93,16 +105,21 @@ class Receiver(Closing):
     ------
     ChannelClosed
         If the endpoint is malformed.
+    NotInstalled
+        If frames are to be squeezed and Blosc2 is missing.
     """
 
     def __init__(
         self, endpoint: str, name: str, credit: int = 32, reading: str = "record", only: str = "",
-        key: CurveKey | None = None,
+        key: CurveKey | None = None, squeezed: bool = False,
     ) -> None:  # fmt: skip
         if credit < 1:
             raise ValueError(f"credit of {credit} messages was asked for; at least 1 is needed to receive anything")
+        if squeezed and not can_squeeze():
+            raise NotInstalled("squeezed frames need Blosc2: pip install 'beamloop[network]'")
         self._endpoint, self._name = endpoint, name
-        self._incoming = Incoming(name, secrets.randbits(62) + 1, credit, reading, only)
+        keep_large_memory()
+        self._incoming = Incoming(name, secrets.randbits(62) + 1, credit, reading, only, CODEC if squeezed else "")
         self._scans: dict[str, IncomingScan] = {}
         self._discarded: set[str] = set()
         self._invalid = self._unclaimed = 0
@@ -279,7 +296,7 @@ class Receiver(Closing):
                 if not self._dealer.closed:
                     self._put_due(flush=False)
             finally:
-                self._watch.release()
+                self._leave_watch()
         else:
             with self._news:
                 self._ring()
@@ -307,6 +324,13 @@ class Receiver(Closing):
         if self._waiting:
             # This reader no longer keeps watch, so one of those who wait must.
             self._news.notify_all()
+
+    def _leave_watch(self) -> None:
+        self._watch.release()
+        with self._news:
+            if self._waiting:
+                # They found the watch taken, and wait for news that nobody looks for now.
+                self._news.notify_all()
 
     def _keep_watch(self, wait_s: float, enough: Callable[[], bool] = lambda: False) -> None:
         """Hear the sender until `enough`, waiting once at most, and say what is due; hold `_watch`."""
@@ -358,7 +382,7 @@ class Receiver(Closing):
                     try:
                         self._keep_watch(HEARTBEAT_S)
                     finally:
-                        self._watch.release()
+                        self._leave_watch()
                 else:
                     self._leaving.wait(OWED_S)
                 self._step_back()

@@ -108,6 +108,8 @@ class Retention:
         self.store = store
         # None: the store holds it.
         self._messages: dict[int, Numbered | None] = {}
+        # Number of the batch that the store refused although it had room; 0 if there is none.
+        self._refused = 0
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -131,16 +133,23 @@ class Retention:
         return "" if self.store is None else self.store.fault
 
     def has_room(self, size_bytes: int) -> bool:
-        """Tell whether so many more bytes fit; an empty retention takes any message."""
-        return self._fits(size_bytes) or (self.store is not None and self.store.has_room(size_bytes))
+        """Tell whether so many more bytes fit; an empty retention takes any message.
+
+        What the store refused before goes there first, so that memory exceeds its bound by one batch at most.
+        """
+        if self._fits(size_bytes):
+            return True
+        return self.store is not None and self._spills_refused() and self.store.has_room(size_bytes)
 
     def keep(self, message: Numbered) -> None:
         """Hold a message, whose number follows that of the one before."""
         weight = weight_bytes(message)
-        # A store that refuses although it had room has just failed: memory holds this one beyond its bound.
-        if isinstance(message, Batch) and not self._fits(weight) and self._spills(message, weight):
-            self._messages[message.seq] = None
-            return
+        if isinstance(message, Batch) and not self._fits(weight) and self.store is not None:
+            if self.store.has_room(weight) and self.store.put(message):
+                self._messages[message.seq] = None
+                return
+            # It had room and has just failed: memory holds this one beyond its bound.
+            self._refused = message.seq
         self._messages[message.seq] = message
         self.held_bytes += weight
 
@@ -189,12 +198,21 @@ class Retention:
     def clear(self) -> None:
         """Let go of all."""
         self._messages.clear()
-        self.held_bytes = 0
+        self.held_bytes = self._refused = 0
         if self.store is not None:
             self.store.clear()
 
     def _fits(self, size_bytes: int) -> bool:
         return not self._messages or self.held_bytes + size_bytes <= self.bound_bytes
 
-    def _spills(self, message: Batch, weight: int) -> bool:
-        return self.store is not None and self.store.has_room(weight) and self.store.put(message)
+    def _spills_refused(self) -> bool:
+        """Try to put into the store what it refused; tell whether nothing of that kind is left."""
+        held = self._messages.get(self._refused)
+        if self.store is not None and isinstance(held, Batch):
+            weight = weight_bytes(held)
+            if not (self.store.has_room(weight) and self.store.put(held)):
+                return False
+            self._messages[self._refused] = None
+            self.held_bytes -= weight
+        self._refused = 0
+        return True

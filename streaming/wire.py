@@ -11,6 +11,7 @@ without being copied. dtype and byte order travel as they are. Rules of version 
   raise the version; a sender refuses a receiver of another version and says so.
 - A kind that came later (`lost`) goes only to receivers whose hello has a key that came with
   it (`m`); others get an empty batch of the same number.
+- Frames are squeezed only for receivers whose hello names the codec (`x`); the batch then names it too.
 - `v`, `k` and `n` of `hello` and all of `refused` keep their form in every version, so
   that two versions can tell each other why they part.
 
@@ -19,17 +20,18 @@ sequence number mean the same everywhere):
 
 | kind | from | further keys | raw buffers |
 |---|---|---|---|
-| hello | receiver | n name, i incarnation, l, s, q received, p stored, w credit, r beyond p, m class, o only | |
+| hello | receiver | n name, i incarnation, l, s, q received, p stored, w credit, r beyond, m class, o only, x codec | |
 | welcome | sender | s, l, f first, q sent, h headers of open scans, m class | |
 | begin | sender | s, l, q, h scan header | |
-| batch | sender | s, l, q, i scan id, n frames, d dtype, f frame shape | indices <i8, positions <f8, frames |
+| batch | sender | s, l, q, i scan id, n frames, d dtype, f frame shape, c sum, x codec | indices, positions, frames |
 | end | sender | s, l, q, e how the scan ended | |
 | lost | sender | s, l, q, i scan id, n frames, r runs of their indices, z whole scans | |
 | received | receiver | s, q, w credit | |
 | stored | receiver | s, q, r runs stored beyond q | |
 | refused | sender | e error class, t text | |
 
-One message has no header: the empty one, which ZeroMQ itself sends on a new connection
+A batch's indices are <i8 and its positions <f8; its frames have the dtype that the header says. One message has no
+header: the empty one, which ZeroMQ itself sends on a new connection
 (`Knock`).
 """
 
@@ -52,6 +54,7 @@ from ..core.frame import FrameBatch, Scan, ScanEnd
 from ..core.plan import MOST_PIXELS
 from .loss import MOST_RUNS, Loss
 from .runs import Run
+from .squeezing import CODEC, squeeze, unsqueeze
 
 VERSION = 1
 MOST_HEADER_BYTES = 16 * 2**20
@@ -97,6 +100,8 @@ class Hello:
         Id of the one scan, or measurement, that a reader or viewer wants; empty for all.
     beyond
         Runs of numbers above `stored` that are stored too.
+    codec
+        How frames may be squeezed for it; empty for not at all.
     """
 
     receiver: str
@@ -110,6 +115,7 @@ class Hello:
     reading: str = ""
     only: str = ""
     beyond: tuple[Run, ...] = ()
+    codec: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +156,13 @@ class Begin:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Some frames of a scan."""
+    """Some frames of a scan; `codec` names how they are squeezed on the wire, if they are."""
 
     seq: int
     batch: FrameBatch
     session: int = 0
     link: int = 0
+    codec: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +229,7 @@ def encode(message: Message) -> list[Buffer]:
         case Hello(receiver=name, protocol=protocol, incarnation=incarnation, link=link, session=session):
             keys = {"n": name, "i": incarnation, "l": link, "s": session}
             state = {"q": message.received, "p": message.stored, "w": message.credit}
-            asked = _given(m=message.reading, o=message.only, r=message.beyond)
+            asked = _given(m=message.reading, o=message.only, r=message.beyond, x=message.codec)
             return _header("hello", keys | state | asked, protocol)
         case Welcome(session=session, link=link, first=first, sent=sent, scans=scans):
             headers = [scan.model_dump() for scan in scans]
@@ -298,17 +305,20 @@ def _encode_batch(message: Batch) -> list[Buffer]:
         "v": VERSION, "k": "batch", "s": message.session, "l": message.link, "q": message.seq,
         "i": batch.scan_id, "n": len(batch.indices), "d": frames.dtype.str, "f": frames.shape[1:],
     }  # fmt: skip
+    squeezed = squeeze(frames) if message.codec == CODEC else None
+    if squeezed is not None:
+        header["x"] = CODEC
     buffers = [
         _raw(np.ascontiguousarray(batch.indices, dtype="<i8")),
         _raw(np.ascontiguousarray(batch.positions, dtype="<f8")),
-        _raw(np.ascontiguousarray(frames)),
+        _raw(np.ascontiguousarray(frames)) if squeezed is None else squeezed,
     ]
     header["c"] = _checksum(batch.scan_id, frames.dtype.str, frames.shape, buffers)
     return [_packed(header), *buffers]
 
 
 def _checksum(scan_id: str, dtype: str, shape: tuple[int, ...], buffers: Sequence[Buffer]) -> int:
-    """Return the checksum of a batch: of its scan, dtype and shape as text, and of its raw buffers."""
+    """Return the checksum of a batch: of its scan, dtype and shape as text, and of its buffers as they travel."""
     digest = xxhash.xxh3_64(f"{scan_id} {dtype} {shape}".encode())
     for buffer in buffers:
         digest.update(buffer)
@@ -397,7 +407,7 @@ def _hello(header: Mapping[str, object], parts: Sequence[Buffer]) -> Hello:
     return Hello(
         _text(header, "n"), protocol, _count(header, "i"), _count(header, "l"), _count(header, "s"),
         _count(header, "q"), _count(header, "p"), _count(header, "w"), _text(header, "m", ""), _text(header, "o", ""),
-        _runs(header),
+        _runs(header), _text(header, "x", ""),
     )  # fmt: skip
 
 
@@ -424,19 +434,36 @@ def _batch(header: Mapping[str, object], parts: Sequence[Buffer]) -> Batch:
         if type(size) is not int or not 0 <= size < 2**31:
             raise WireInvalid(f"frame shape {shape!r:.60} has a size that is no whole number below 2**31")
     scan_id, dtype, shape = _text(header, "i"), _dtype(_text(header, "d")), (n, *shape)
+    part, codec = parts[3], _text(header, "x", "")
+    if codec:
+        # Nobody opens what is damaged.
+        _verify(header, (scan_id, dtype.str, shape), parts[1:])
+        part = _opened(codec, part, math.prod(shape) * dtype.itemsize)
     batch = FrameBatch(
         scan_id,
         _array(parts[1], _INDEX, (n,), "indices"),
         _array(parts[2], _POSITION, (n, 2), "positions"),
-        _array(parts[3], dtype, shape, "frames"),
+        _array(part, dtype, shape, "frames"),
     )
-    if "c" in header:
-        told, found = _count(header, "c", 2**64 - 1), _checksum(scan_id, dtype.str, shape, parts[1:])
-        if told != found:
-            raise WireDamaged(
-                f"a batch of scan {scan_id!r:.60} was sent with checksum {told:016x} and came with {found:016x}"
-            )
+    if not codec:
+        _verify(header, (scan_id, dtype.str, shape), parts[1:])
     return Batch(_number(header, "q"), batch, _count(header, "s"), _count(header, "l"))
+
+
+def _verify(header: Mapping[str, object], what: tuple[str, str, tuple[int, ...]], buffers: Sequence[Buffer]) -> None:
+    if "c" not in header:
+        return
+    told, found = _count(header, "c", 2**64 - 1), _checksum(*what, buffers)
+    if told != found:
+        raise WireDamaged(
+            f"a batch of scan {what[0]!r:.60} was sent with checksum {told:016x} and came with {found:016x}"
+        )
+
+
+def _opened(codec: str, part: Buffer, wanted: int) -> Buffer:
+    if codec != CODEC:
+        raise WireInvalid(f"frames are squeezed by {codec!r:.40}; this side knows {CODEC!r}")
+    return unsqueeze(part, wanted)
 
 
 _INDEX = np.dtype("<i8")

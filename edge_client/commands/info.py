@@ -43,6 +43,8 @@ def info(
         parts = (_identity(instrument), _parameters(description, state), _detectors(description), _doing(state))
         for part in (*parts, _dose(instrument)):
             typer.echo("\n".join(part))
+        if description.audit:
+            typer.echo(f"audit: head {description.audit}, to verify it with later")
         typer.echo(f"clock there ahead of here by {offset or 'an unknown time: its beamloop is too old to tell'}")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ...core import LeaseHeld, LeaseInfo
+from ...core import LeaseHeld, LeaseInfo, UnknownName, nearest
 from ..instrument import RemoteInstrument, connect
 from .queueing import queued
 from .standing import standing
@@ -30,12 +30,15 @@ def lease(
     host: Annotated[str, typer.Argument(help="HOST or HOST:PORT of the instrument.")] = "localhost:7440",
     word: Annotated[Word, typer.Argument(help="What to do about the lease.")] = Word.show,
     purpose: Annotated[str, typer.Option(help="What it is for; everybody sees it.")] = "held from the command line",
-    to: Annotated[str | None, typer.Option(help="give: the client it goes to, as `beamloop lease` names it.")] = None,
+    to: Annotated[str | None, typer.Option(help="give: who of those that wait gets it.")] = None,
     holder: Annotated[
         str | None, typer.Option("--as", help="give: the client whose lease it is; the present holder if not given.")
     ] = None,
     reason: Annotated[
         str | None, typer.Option(help="break: why it is taken; the holder and the audit are told.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="The key file to show, where the instrument wants one; else BEAMLOOP_KEY.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
 ) -> None:
@@ -53,11 +56,11 @@ def lease(
     Example: beamloop lease localhost:7440 break --reason "vacuum alarm, nobody answers"
     """
     if word is Word.give:
-        _give(host, to, holder, as_json)
+        _give(host, to, holder, key, as_json)
         return
     if word is Word.break_ and not (reason or "").strip():
         raise typer.BadParameter("'break' needs --reason; it is told to whoever holds the lease, and kept in the audit")
-    with connect(host) as instrument:
+    with connect(host, key=key) as instrument:
         if word is Word.show:
             _show(instrument, as_json)
         elif word is Word.wait:
@@ -75,16 +78,22 @@ def _show(instrument: RemoteInstrument, as_json: bool) -> None:
         typer.echo("\n".join(standing(state)))
 
 
-def _give(host: str, to: str | None, holder: str | None, as_json: bool) -> None:
+def _give(host: str, to: str | None, holder: str | None, key: str | None, as_json: bool) -> None:
     if not to:
         raise typer.BadParameter("'give' needs --to CLIENT; `beamloop lease HOST` names who waits")
-    if holder is None:
-        with connect(host) as looking:
-            present = looking.state().lease
-        if present is None:
-            raise LeaseHeld("nobody holds the lease, so there is nothing to give; take it")
-        holder = present.holder
-    with connect(host, name=holder) as instrument:
+    with connect(host, key=key) as looking:
+        present = looking.state().lease
+    if present is None:
+        raise LeaseHeld("nobody holds the lease, so there is nothing to give; take it")
+    waiting = [one.client for one in present.queue]
+    if to not in waiting:
+        # A name that was mistyped would leave the instrument with nobody.
+        raise UnknownName(
+            f"nobody named {to!r} waits for the lease{nearest(to, waiting)}. They ask "
+            f"for it with `beamloop lease {host} wait`, or any program with `wait_for_lease`"
+        )
+    holder = holder or present.holder
+    with connect(host, name=holder, key=key) as instrument:
         given = instrument.hand_over(to)
     if as_json:
         typer.echo(given.model_dump_json())

@@ -26,6 +26,15 @@ class Address(NamedTuple):
         return f"tcp://{self.host}:{self.port + FRAMES_OFFSET}"
 
     @property
+    def is_far(self) -> bool:
+        """Whether it is reached over a network, as far as its name tells.
+
+        >>> Address("localhost", 7440).is_far, Address("stem-3", 7440).is_far
+        (False, True)
+        """
+        return bool(self.via) or not (self.host in ("localhost", "::1") or self.host.startswith("127."))
+
+    @property
     def guard(self) -> str:
         """ZeroMQ endpoint of the guard."""
         return f"tcp://{self.host}:{self.port + GUARD_OFFSET}"

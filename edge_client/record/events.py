@@ -116,7 +116,7 @@ class Opened(Recorded):
 
 
 class Described(Recorded):
-    """What the instrument said it is, and in which state it was found."""
+    """What the instrument said it is, and in which state it was found; `audit` is where its audit stood then."""
 
     kind: Literal["described"] = "described"
     address: str
@@ -124,6 +124,7 @@ class Described(Recorded):
     version_there: str
     info: InstrumentInfo
     state: InstrumentState
+    audit: str = ""
 
 
 class Clocked(Recorded):

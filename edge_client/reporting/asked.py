@@ -39,9 +39,9 @@ def asked(story: Story) -> Iterator[str]:
 
 def _times(story: Story) -> str:
     last = story.clocks[-1][1]
-    ahead = f"{1e3 * last.offset_s:+.1f} ms, known to {1e3 * last.uncertainty_s:.1f} ms"
+    ahead = f"{1e3 * last.offset_s:+.3g} ms, known to {1e3 * last.uncertainty_s:.2g} ms"
     return (
-        f"all of this computer, UTC; the instrument's clock was ahead by {ahead}, last of {len(story.clocks)} readings"
+        f"of this computer, UTC; the instrument's clock was ahead by {ahead}, last of {len(story.clocks)} comparisons"
     )
 
 

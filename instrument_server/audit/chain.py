@@ -37,6 +37,9 @@ class Link:
     number: int
     hash: str
 
+    def __str__(self) -> str:
+        return f"{self.number}:{self.hash}"
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:

@@ -102,7 +102,7 @@ def test_values_are_made_from_the_spectra_in_the_run_file(finished: Finished) ->
 def test_everything_that_enters_a_decision_is_in_the_journal(finished: Finished) -> None:
     events = [entry.event for entry in read(finished.folder.journal)]
     kinds = [event.kind for event in events]
-    assert kinds[:4] == ["opened", "described", "leased", "noted"]
+    assert kinds[:5] == ["opened", "described", "clocked", "leased", "noted"]
     assert kinds.index("installed") < kinds.index("commanded")
     assert kinds[-2:] == ["asked", "acquired"]
     assert [e.step for e in events if isinstance(e, Commanded)] == list(range(10))

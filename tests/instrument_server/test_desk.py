@@ -116,6 +116,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 def test_reading_needs_no_lease_and_commanding_does(bench: Bench) -> None:
     assert bench.ask("describe").value["info"]["name"] == "bench"
+    assert bench.ask("describe").value["audit"] == str(bench.audit.head())
     assert bench.ask("state").value["activity"] == "idle"
     for verb in ("set", "acquire", "arm"):
         reply = bench.ask(verb, plan=POINT)

@@ -230,6 +230,20 @@ def said(guard: zmq.Socket, word: str) -> dict:
     return msgpack.unpackb(guard.recv())
 
 
+def test_a_key_that_expires_is_refused_on_connections_that_are_open(keyed: Keyed) -> None:
+    key = keyed.key("operator")
+    line = keyed.line(key)
+    line.ask("state")
+    with Receiver(keyed.address.frames, key.name, key=key.frames) as receiver, guard_socket(keyed, key) as guard:
+        assert "kind" not in said(guard, "state")
+        change_key(keyed.place, key.name, None, 0.0)
+        with pytest.raises(KeyRefused, match="expired on"):
+            receiver.scan("a", WAIT_S)
+        until(lambda: "expired on" in said(guard, "state").get("error", ""), WAIT_S)
+        until(lambda: raises_refusal(lambda: line.ask("state")), WAIT_S)
+    line.close()
+
+
 def test_a_list_that_cannot_be_read_lets_nobody_in_and_says_so(tmp_path: Path) -> None:
     with served_with_keys(tmp_path) as keyed:
         key = keyed.key("engineer")

@@ -164,6 +164,45 @@ def test_retention_fills_memory_first_then_the_disk_and_keeps_the_order(tmp_path
     assert _files(tmp_path) == []
 
 
+class Refusing(Spill):
+    """A disk that says it has room, and refuses until it is mended."""
+
+    mended = False
+
+    def put(self, message: Batch) -> bool:
+        return self.mended and super().put(message)
+
+
+def test_a_disk_that_always_refuses_lets_memory_exceed_its_bound_by_one_batch_only(tmp_path: Path) -> None:
+    weight, store = weight_bytes(_batch(1)), Refusing(tmp_path, "a", 1 << 20)
+    retention, seq = Retention(3 * weight, store), 0
+    for _ in range(100):
+        if retention.has_room(weight):
+            seq += 1
+            retention.keep(_batch(seq))
+    assert (seq, retention.held_bytes) == (4, 4 * weight)
+    store.mended = True
+    assert retention.has_room(weight)
+    assert (retention.held_bytes, retention.spilled) == (3 * weight, 1)
+    retention.keep(_batch(5))
+    assert all(_same(retention.message(seq), _batch(seq)) for seq in range(1, 6))
+    retention.release(5)
+    assert (len(retention), retention.held_bytes, retention.spilled) == (0, 0, 0)
+
+
+def test_what_was_refused_and_released_meanwhile_is_no_hindrance(tmp_path: Path) -> None:
+    weight, store = weight_bytes(_batch(1)), Refusing(tmp_path, "a", 1 << 20)
+    retention = Retention(weight, store)
+    retention.keep(_batch(1))
+    retention.keep(_batch(2))
+    assert not retention.has_room(weight)
+    assert retention.release(2)
+    retention.keep(_batch(3))
+    store.mended = True
+    assert retention.has_room(weight)
+    retention.clear()
+
+
 def test_what_is_damaged_on_the_disk_becomes_a_loss_that_is_retained(tmp_path: Path) -> None:
     weight = weight_bytes(_batch(1))
     retention = Retention(weight, Spill(tmp_path, "a", 1 << 20))
