@@ -20,6 +20,9 @@ from .post import pack, unpack
 ANSWER_S = 0.25
 """How long an answer is waited for at least, by a process that was itself late to ask."""
 
+GRACE_S = 0.03
+"""How long an answer is waited for at least while an open beam's permission is about to run out."""
+
 SILENCE_S = 1.0
 """How long after its last answer a guard that lives counts as late, not as silent."""
 
@@ -50,7 +53,7 @@ class GuardLine:
     ) -> None:  # fmt: skip
         self._token, self._who, self._alive = token, who, alive
         self._lock = threading.Lock()
-        self._late_until_s, self._may_be_open = time.monotonic() + SILENCE_S, False
+        self._heard_s = self._open_until_s = time.monotonic()
         self._socket = context.socket(zmq.REQ)
         self._socket.linger = 0
         self._socket.sndtimeo = round(1e3 * ANSWER_S)
@@ -68,9 +71,13 @@ class GuardLine:
         hears of it later must not begin it.
         """
         with self._lock:
-            # An open beam must be dark when its permission has run out, whoever was late.
-            least_s = 0.0 if self._may_be_open else ANSWER_S
-            until_s = max(time.monotonic() + least_s, self._late_until_s)
+            # An open beam must be dark soon after its permission has run out, whoever was late. Of a permission that
+            # ended before this question nothing follows: another may have been given since.
+            now_s = time.monotonic()
+            if now_s < self._open_until_s:
+                until_s = max(now_s + GRACE_S, min(self._open_until_s, self._heard_s + SILENCE_S))
+            else:
+                until_s = max(now_s + ANSWER_S, self._heard_s + SILENCE_S)
             message = {"token": self._token, "who": self._who, "act": act, "before_s": until_s, **facts}
             try:
                 self._socket.send(pack(message))
@@ -80,7 +87,6 @@ class GuardLine:
                 if time.monotonic() >= until_s or not self._alive():
                     return None
             answer = unpack(self._socket.recv())
-            left_s = float(answer.get("left_s", 0.0))
-            self._may_be_open = left_s > 0
-            self._late_until_s = time.monotonic() + min(left_s or SILENCE_S, SILENCE_S)
+            self._heard_s = time.monotonic()
+            self._open_until_s = self._heard_s + float(answer.get("left_s", 0.0))
             return answer
