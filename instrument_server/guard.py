@@ -212,7 +212,7 @@ class Guard:
     def _facts(self, now_s: float) -> dict[str, Any]:
         return {
             "halted": self._halted, "reason": self._watch.reason(now_s), "open": self._blanker.is_open(),
-            "permitted": self._watch.may_be_open(now_s), "stops": self._stops,
+            "permitted": self._watch.may_be_open(now_s), "left_s": self._watch.left_s(now_s), "stops": self._stops,
             "words": self._spoken.unwritten(now_s),
         }  # fmt: skip
 

@@ -2,8 +2,8 @@
 
 Any thread may speak; a lock keeps one question on the line at a time. A guard that is late on a
 busy machine is not a dead one: it counts as silent when its process has ended, or when nothing
-was heard of it for as long as the beam may stay open unrenewed. So a question waits until then,
-and no longer: whoever must blank in its place still does so in time.
+was heard of it for as long as the beam may stay open unrenewed, which it tells with every answer. So a
+question waits until then, and no longer: whoever must blank in its place still does so in time.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from .post import pack, unpack
 
 ANSWER_S = 0.25
 """How long an answer is waited for at least, by a process that was itself late to ask."""
+
+GRACE_S = 0.03
+"""How long an answer is waited for at least while an open beam's permission is about to run out."""
 
 SILENCE_S = 1.0
 """How long after its last answer a guard that lives counts as late, not as silent."""
@@ -50,7 +53,7 @@ class GuardLine:
     ) -> None:  # fmt: skip
         self._token, self._who, self._alive = token, who, alive
         self._lock = threading.Lock()
-        self._heard_s = time.monotonic()
+        self._heard_s = self._open_until_s = time.monotonic()
         self._socket = context.socket(zmq.REQ)
         self._socket.linger = 0
         self._socket.sndtimeo = round(1e3 * ANSWER_S)
@@ -68,15 +71,22 @@ class GuardLine:
         hears of it later must not begin it.
         """
         with self._lock:
-            until_s = max(time.monotonic() + ANSWER_S, self._heard_s + SILENCE_S)
+            # An open beam must be dark soon after its permission has run out, whoever was late. Of a permission that
+            # ended before this question nothing follows: another may have been given since.
+            now_s = time.monotonic()
+            if now_s < self._open_until_s:
+                until_s = max(now_s + GRACE_S, min(self._open_until_s, self._heard_s + SILENCE_S))
+            else:
+                until_s = max(now_s + ANSWER_S, self._heard_s + SILENCE_S)
             message = {"token": self._token, "who": self._who, "act": act, "before_s": until_s, **facts}
             try:
                 self._socket.send(pack(message))
             except zmq.Again:
                 return None
-            while not self._socket.poll(LOOK_MS):
+            while not self._socket.poll(min(LOOK_MS, max(1, round(1e3 * (until_s - time.monotonic()))))):
                 if time.monotonic() >= until_s or not self._alive():
                     return None
             answer = unpack(self._socket.recv())
             self._heard_s = time.monotonic()
+            self._open_until_s = self._heard_s + float(answer.get("left_s", 0.0))
             return answer

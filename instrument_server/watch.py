@@ -81,6 +81,10 @@ class Watch:
             self._open_until_s = None
         return self._open_until_s is not None
 
+    def left_s(self, now_s: float) -> float:
+        """Return for how long the beam may stay open unrenewed; 0 if it may not be open."""
+        return 0.0 if self._open_until_s is None else max(0.0, self._open_until_s - now_s)
+
     def reason(self, now_s: float) -> str:
         """Return why the beam may not be opened; empty if it may."""
         if self._stopped:
