@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -38,6 +38,7 @@ from beamloop.instrument_server.desk import Desk
 from beamloop.instrument_server.dose import ELEMENTARY_CHARGE_C, Dose
 from beamloop.instrument_server.dose_budget import DoseSettings, cell_of
 from beamloop.instrument_server.dose_store import DoseStore
+from beamloop.instrument_server.idle import Idle
 from beamloop.instrument_server.interlock import Interlock
 from beamloop.instrument_server.lease import Lease
 from beamloop.instrument_server.rights import Caller
@@ -107,6 +108,13 @@ class Guard:
         return {"scan": 1, "reason": "", "open": self.open}
 
 
+class Impatient(Idle):
+    """Waits for no scan."""
+
+    def wait(self, is_so: Callable[[], bool], timeout_s: float) -> None:
+        """Return at once."""
+
+
 class Bench:
     """A desk with limits, rules and a dose; driver and guard are faked, files are not."""
 
@@ -117,7 +125,7 @@ class Bench:
         self.start()
 
     def start(self) -> None:
-        self.audit = Audit(self.folder / "audit.jsonl")
+        self.audit = Audit(self.folder / "audit.jsonl", "process")
         self.answers = Answers(self.folder / "answers.sqlite", "process")
         keys = DoseSettings(budget_per_m2=BUDGET, cell_m=CELL_M)
         self.store = DoseStore(self.folder / "dose.sqlite", cell_of(INFO, keys), "process")
@@ -127,7 +135,7 @@ class Bench:
         )
         self.desk = Desk(
             "0.1", INFO, self.interlock, self.driver, self.guard, Lease(1e9), self.answers, self.audit,
-            lambda: None, lambda: self.now_s,
+            lambda: None, lambda: self.now_s, Impatient(),
         )  # fmt: skip
         self.desk.heard({"parameters": dict(self.driver.values)})
         self.ask("lease")
