@@ -163,6 +163,10 @@ class Witness:
         # Who wakes up together with others gets the time that anybody has.
         since = -1.0 if self._nobody_since is None else self._nobody_since
         until = max(self._held_lately.values(), default=-1.0)
+        guard = site.nodes["guard"]
+        if guard.down_since is not None:
+            # Nobody else knows sooner that the guard will not blank for them: its own silence counts then.
+            until = max(until, guard.down_since + SILENCE_S)
         if now > max(until, since + SILENCE_S) + GRACE_S:
             raise Broken(f"the beam is open {now - until:.3f} s after the lease of the last client ran out")
         for name, node in site.nodes.items():
