@@ -31,7 +31,9 @@ def test_it_measures_and_everybody_is_told_what_is_given_up(
     assert housed.scan("haadf", shape=(16, 16), dwell_s=1e-6).data.shape == (16, 16)
     assert "one process" in housed.info.guarantee
     tell_info(str(housed.address))
-    assert "REDUCED GUARANTEE" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "REDUCED GUARANTEE" in told
+    assert "stop proved in" in told
 
 
 def test_a_stop_still_goes_to_a_guard_of_its_own(housed: RemoteInstrument) -> None:
