@@ -92,6 +92,13 @@ class DetectorInfo(Frozen):
     doc: str = ""
 
 
+_ONE_PROCESS = (
+    "REDUCED GUARANTEE: driver and server share one process. A stop still goes to the guard, a process of its own, and "
+    "blanks; but while the driver holds the interpreter nothing else is answered, the beam goes dark by the server's "
+    "silence, a scan's end is confirmed late, and a driver that crashes takes the server with it"
+)
+
+
 class InstrumentInfo(Frozen):
     """What an instrument is.
 
@@ -121,6 +128,8 @@ class InstrumentInfo(Frozen):
         Whether its count of electrons is a measurement of its own; if not, exposure times current stands for it.
     timing
         How long its scans take beside the exposure; None if it does not say.
+    processes
+        `separate`: driver and server are processes of their own. `one`: they share one, see `guarantee`.
     doc
         One line for a person.
     """
@@ -138,6 +147,7 @@ class InstrumentInfo(Frozen):
     beam_current: str | None = None
     counts_dose: bool = True
     timing: Timing | None = None
+    processes: Literal["separate", "one"] = "separate"
     doc: str = ""
 
     @model_validator(mode="after")
@@ -147,6 +157,11 @@ class InstrumentInfo(Frozen):
             if name not in known:
                 raise ValueError(f"stage and beam_current name parameters, and there is no {name!r}")
         return self
+
+    @property
+    def guarantee(self) -> str:
+        """What is not promised here that elsewhere is; empty where nothing is given up."""
+        return "" if self.processes == "separate" else _ONE_PROCESS
 
     def detector(self, name: str) -> DetectorInfo:
         """Return the detector of this name.

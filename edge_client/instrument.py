@@ -106,7 +106,6 @@ class RemoteInstrument(Closing):
         self._receiver: Receiver | None = None
         self._tenure = Tenure(self._control)
         self._numbers = itertools.count(1)
-        self._is_proved = False
         try:
             self.description = self._describe()
         except BaseException:
@@ -219,7 +218,6 @@ class RemoteInstrument(Closing):
 
     def release(self) -> None:
         """Give the lease back, if it is held."""
-        self._is_proved = False
         self._tenure.release()
 
     @contextmanager
@@ -258,18 +256,7 @@ class RemoteInstrument(Closing):
         NotArmed
             If a person has stopped the instrument.
         """
-        proof = Proof.model_validate(self._control.ask("prove"))
-        self._is_proved = True
-        return proof
-
-    def _rest_on_a_proof(self) -> None:
-        """Prove the chain if nobody has lately, or if nobody knows."""
-        proof = self.state().proof
-        if proof is None or not proof.counts:
-            with suppress(ProtocolMismatch):
-                # An older server proves nothing.
-                self.prove()
-        self._is_proved = True
+        return heard(Proof, self._control.ask("prove"))
 
     def arm(self) -> None:
         """Allow exposures again after a stop or pause. Needs the lease."""
@@ -385,8 +372,6 @@ class RemoteInstrument(Closing):
         BeamloopError
             As `scan`.
         """
-        if not (plan.expected or self._is_proved):
-            self._rest_on_a_proof()
         # The receiver must be there before the scan is, or its frames wait at the sender.
         receiver = self._receiving()
         arguments: dict[str, object] = {"plan": plan.model_dump(), "measurement_id": measurement_id}

@@ -122,6 +122,8 @@ def _announce(info: InstrumentInfo, port: int, folder: Path, settings: ServerSet
     typer.echo(f"{info.name} ({info.source}) is served on {where}:{port}, frames on {port + 1}, guard on {port + 2}")
     for line in _who_may_connect(port, settings):
         typer.echo(line)
+    if info.guarantee:
+        typer.echo(info.guarantee)
     typer.echo(f"State is kept in {folder}. Ctrl-C closes.")
 
 

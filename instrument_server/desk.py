@@ -280,7 +280,7 @@ class Desk:
         if isinstance(plan, SetParameters):
             raise PlanInvalid(f"'acquire' was asked with a plan of kind {plan.kind!r}")
         if self._proofs is not None and not plan.expected:
-            self._proofs.require(request.client)
+            self._proofs.rest_on(request.client)
         measurement_id = str(request.arguments.get("measurement_id", request.request_id))
         return self._expose(plan, measurement_id, request.client)
 

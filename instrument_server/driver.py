@@ -257,8 +257,8 @@ def beat(line: GuardLine, driver: Driver, done: threading.Event, blank: Callable
             driver.halted = facts["halted"]
 
 
-def drive(orders: DriverOrders, gone: threading.Event) -> None:
-    """Make the instrument and serve it until told to close."""
+def drive(orders: DriverOrders, gone: threading.Event, turned_away: Callable[[str, str], None]) -> None:
+    """Make the instrument and serve it until told to close; `turned_away` hears who was refused frames, and why."""
     blanker: Blanker = find(BLANKERS, orders.blanker)(orders.folder)
     done = threading.Event()
     context = zmq.Context()
@@ -271,7 +271,7 @@ def drive(orders: DriverOrders, gone: threading.Event) -> None:
         context.destroy()
         return
     line = GuardLine(context, orders.guard, orders.token, "driver")
-    armour, bounds = armour_for("frames", orders.keys, WordHome().tell), orders.frames
+    armour, bounds = armour_for("frames", orders.keys, turned_away), orders.frames
     with Sender(
         f"tcp://{orders.listen}:{orders.frames_port}", bounds.memory_bytes, spill_bytes=bounds.disk_bytes,
         spill_folder=orders.folder / "frames", reader_bytes=bounds.reader_bytes, viewer_bytes=bounds.viewer_bytes,
@@ -309,7 +309,7 @@ def _made(orders: DriverOrders, blanker: Blanker, events: zmq.Socket) -> Instrum
 def main() -> None:
     """Take the orders from standard input and drive."""
     logging.basicConfig(format="%(asctime)s driver: %(message)s")
-    drive(*take_orders(DriverOrders))
+    drive(*take_orders(DriverOrders), WordHome().tell)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ answers and ends of scans. A driver that hangs costs a time-out, never a thread.
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import zmq
 
@@ -23,6 +22,14 @@ from .post import LOOPBACK, pack, unpack
 POLL_MS = 50
 LOOK_S = 0.1
 """How often a waiter looks whether the driver still lives."""
+
+
+class Living(Protocol):
+    """What the link needs of the driver's process, or of the thread that stands for one."""
+
+    def poll(self) -> int | None:
+        """Return None while it runs."""
+        ...
 
 
 class DriverLink:
@@ -53,12 +60,12 @@ class DriverLink:
         self._number = 0
         self._waiting: dict[int, Future[dict[str, Any]]] = {}
         self._ready: Future[dict[str, Any]] = Future()
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Living | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._receive, name="driver-link")
         self._thread.start()
 
-    def ready(self, process: subprocess.Popen[str], timeout_s: float) -> dict[str, Any]:
+    def ready(self, process: Living, timeout_s: float) -> dict[str, Any]:
         """Wait until the driver in this process has made its instrument; return its description.
 
         Raises

@@ -1,7 +1,8 @@
 """The last proof of the chain that stops the instrument, and whether an exposure may rest on it.
 
-A run does not begin on a proof that failed, is old, or was made before this server's start: the
-processes that it proved are gone. A run that began on a good one goes on, however long it takes.
+Nothing is exposed on a proof that failed, until somebody has seen to the instrument and proved it again. One that
+is old, or was made before this server's start, is made anew when an exposure is asked for: the processes that
+it proved are gone. Whoever began on a good one goes on, however long it takes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Proofs:
     chain
         What is proved.
     hours
-        How old a proof may be on which a run begins.
+        How old a proof may be on which a client begins.
     file
         Where the last is kept, to be told after a restart.
     today
@@ -66,24 +67,21 @@ class Proofs:
             )
         )  # fmt: skip
 
-    def require(self, client: str) -> None:
-        """Raise unless this client's exposures may rest on the last proof.
+    def rest_on(self, client: str) -> None:
+        """Make sure that this client's exposures may rest on a proof; make one if there is none that counts.
 
         Raises
         ------
         ProofFailed
-            With what is wrong with it.
+            If the last proof failed, or the one that was made now.
+        NotArmed
+            If a proof is needed and the instrument is stopped.
         """
         told = self.told()
-        if told is None or self._made_s is None:
-            raise ProofFailed("the chain that stops the beam was not proved since this server was started; prove it")
-        if not told.passed:
+        if told is not None and self._made_s is not None and not told.passed:
             raise ProofFailed(f"the last proof failed: {told.failure}. See to the instrument and prove it again")
-        if client != self._resting and not told.counts:
-            raise ProofFailed(
-                f"the chain that stops the beam was proved {(told.age_s or 0.0) / 3600:.1f} h ago, and a run begins on "
-                f"a proof of at most {self._hours:g} h (setting proof_hours); prove it again"
-            )
+        if told is None or (client != self._resting and not told.counts):
+            self.prove()
         self._resting = client
 
     def void(self, failure: str) -> None:

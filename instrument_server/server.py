@@ -11,7 +11,7 @@ import secrets
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -32,10 +32,11 @@ from .dose import Dose
 from .dose_budget import cell_of, is_countable
 from .dose_store import DoseStore
 from .driver import DriverOrders
-from .driver_link import DriverLink
+from .driver_link import DriverLink, Living
 from .face import shown
 from .guard_line import GuardLine
 from .guard_process import GuardOrders
+from .housed import housed
 from .interlock import Interlock
 from .keys.key_list import Key, KeyList
 from .keys.place import Place
@@ -102,11 +103,12 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
             frames_port=port + FRAMES_OFFSET, listen=listen, keys=settings.keys, folder=folder,
             blanker=plugin.blanker, plugin=plugin.plugin, settings=plugin.settings, frames=settings.frames,
         )  # fmt: skip
-        driver = stack.enter_context(child("beamloop.instrument_server.driver", driver_orders, folder / "driver.log"))
-        hear(driver, folder / "driver.log", partial(turned_away.tell, "frames"))
+        driver = stack.enter_context(
+            _driver(driver_orders, settings.processes == "one", partial(turned_away.tell, "frames"))
+        )
         stack.callback(link.dismiss)
         facts = link.ready(driver, READY_S)
-        info = InstrumentInfo.model_validate(facts["info"])
+        info = InstrumentInfo.model_validate(facts["info"]).model_copy(update={"processes": settings.processes})
         durability: Durability = settings.durability or ("power" if info.source == "hardware" else "process")
         answers.promise(durability)
         audit.promise(durability)
@@ -125,6 +127,19 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
             stack.enter_context(_watched(keys, desk))
         stack.enter_context(shown(desk.answer, (listen, port), keys, partial(turned_away.tell, "control")))
         yield info, port
+
+
+@contextmanager
+def _driver(orders: DriverOrders, here: bool, turned_away: Callable[[str, str], None]) -> Iterator[Living]:
+    """Run the driver: here, or as it should be in a process of its own."""
+    if here:
+        with housed(orders, turned_away) as guest:
+            yield guest
+        return
+    complaints = orders.folder / "driver.log"
+    with child("beamloop.instrument_server.driver", orders, complaints) as process:
+        hear(process, complaints, turned_away)
+        yield process
 
 
 @contextmanager

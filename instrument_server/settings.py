@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
@@ -82,6 +82,9 @@ class ServerSettings(Frozen):
         Address to listen on, for example 0.0.0.0 for all; needs keys unless it is of this computer only.
     frames
         How much of what was acquired is kept until it is stored.
+    processes
+        `separate`, or `one` for a driver in the server's process, where a vendor's interpreter allows no other:
+        with a reduced guarantee, which everybody is told.
     proof_hours
         How old the proof of the chain that stops the beam may be when a run begins.
     proof_opens
@@ -104,5 +107,6 @@ class ServerSettings(Frozen):
     keys: Path | None = None
     listen: IPv4Address = IPv4Address("127.0.0.1")
     frames: FrameBounds = FrameBounds()
+    processes: Literal["separate", "one"] = "separate"
     proof_hours: PositiveFloat = 12.0
     proof_opens: bool | None = None

@@ -62,6 +62,8 @@ def _identity(instrument: RemoteInstrument) -> Iterator[str]:
         if description.key
         else "no keys: in plain, on this computer only"
     )
+    if told.guarantee:
+        yield told.guarantee
     field = told.field
     corner = f"corner at {field.y_m:.4g}, {field.x_m:.4g} m"
     yield f"field of view: {field.height_m:.4g} m x {field.width_m:.4g} m (y, x), {corner}"

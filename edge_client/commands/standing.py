@@ -8,13 +8,16 @@ from ...core import InstrumentState, LeaseInfo
 
 
 def standing(state: InstrumentState) -> Iterator[str]:
-    """Say who holds the lease and how they came to it, who waits, whether the switch is on, what was interrupted."""
+    """Say who holds the lease and how they came to it, who waits, whether the switch is on, what was proved."""
     if state.local is not None:
         control = state.local
         admitted = f"; {control.admits} may command" if control.admits else ""
         yield f"LOCAL CONTROL since {control.since} by {control.by}: {control.reason}{admitted}"
         yield "  remotes may look and stop; it ends with `beamloop local off` at the instrument"
     yield from _lease(state.lease)
+    if state.proof is not None:
+        holds = "" if state.proof.counts else "; made again before the next exposure" if state.proof.passed else ""
+        yield f"last proof, {state.proof.at}: {state.proof}{holds}"
     for interruption in state.interrupted:
         yield f"INTERRUPTED: {interruption.in_words()}"
 

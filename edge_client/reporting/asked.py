@@ -19,6 +19,8 @@ def asked(story: Story) -> Iterator[str]:
     experiment, info = story.experiment, story.described.info
     measure = experiment.measure
     rows = [("instrument", f"{_named(info)}, beamloop {story.described.version_there} at {story.described.address}")]
+    if info.guarantee:
+        rows.append(("safety", info.guarantee))
     if story.clocks:
         rows.append(("times", _times(story)))
     if experiment.overview is not None:

@@ -159,35 +159,32 @@ def proofs(bench: Bench, folder: Path) -> Proofs:
     return Proofs(bench.chain, 2.0, folder / "proof.json", lambda: datetime(2026, 1, 2, tzinfo=UTC))
 
 
-def test_nothing_rests_on_no_proof_a_failed_one_or_an_old_one(tmp_path: Path) -> None:
+def age_s(kept: Proofs) -> float | None:
+    told = kept.told()
+    return None if told is None else told.age_s
+
+
+def test_an_exposure_that_finds_no_proof_or_an_old_one_has_it_made_and_none_rests_on_a_failed_one(
+    tmp_path: Path,
+) -> None:
     bench = Bench()
     kept = proofs(bench, tmp_path)
-    with pytest.raises(ProofFailed, match="not proved since this server was started"):
-        kept.require("ada")
-    assert kept.prove().counts
-    kept.require("ada")
+    assert kept.told() is None
+    kept.rest_on("ada")
+    assert age_s(kept) == 0.0
     bench.now_s += 2 * 3600 + 1
     bench.beat()
-    with pytest.raises(ProofFailed, match=r"proved 2\.0 h ago, and a run begins on a proof of at most 2 h"):
-        kept.require("bob")
+    kept.rest_on("ada")
+    assert age_s(kept) == 2 * 3600 + 1, "who began on a good one goes on"
+    kept.rest_on("bob")
+    assert age_s(kept) == 0.0, "who begins now does not"
     bench.refusal = ""
     bench.say("beat")
     with pytest.raises(ProofFailed, match="outside the limits was not refused"):
         kept.prove()
+    bench.refusal = "refused"
     with pytest.raises(ProofFailed, match="the last proof failed: a command outside"):
-        kept.require("ada")
-
-
-def test_who_began_on_a_good_proof_goes_on_when_it_is_old(tmp_path: Path) -> None:
-    bench = Bench()
-    kept = proofs(bench, tmp_path)
-    kept.prove()
-    kept.require("ada")
-    bench.now_s += 50 * 3600
-    kept.require("ada")
-    told = kept.told()
-    assert told is not None
-    assert (told.age_s, told.counts) == (50 * 3600, False)
+        kept.rest_on("ada")
 
 
 def test_a_proof_is_told_after_a_restart_and_counts_no_longer(tmp_path: Path) -> None:
@@ -196,8 +193,8 @@ def test_a_proof_is_told_after_a_restart_and_counts_no_longer(tmp_path: Path) ->
     told = again.told()
     assert told is not None
     assert (told.passed, told.counts, told.age_s, told.at) == (True, False, None, "2026-01-02T00:00:00+00:00")
-    with pytest.raises(ProofFailed, match="since this server was started"):
-        again.require("ada")
+    again.rest_on("ada")
+    assert age_s(again) == 0.0, "made anew"
 
 
 def test_a_beam_that_stays_open_after_a_scan_voids_the_proof(tmp_path: Path) -> None:
@@ -205,4 +202,4 @@ def test_a_beam_that_stays_open_after_a_scan_voids_the_proof(tmp_path: Path) -> 
     kept.prove()
     kept.void("the beam was not read back as blanked")
     with pytest.raises(ProofFailed, match="not read back as blanked"):
-        kept.require("ada")
+        kept.rest_on("ada")
