@@ -113,7 +113,8 @@ def test_a_valid_client_is_served_throughout_and_nobody_else_commands(tmp_path: 
     lines = [
         json.loads(line) for file in sorted(folder.glob("audit*.jsonl")) for line in file.read_bytes().splitlines()
     ]
-    assert [line["word"] for line in lines if line["event"] == "said at the guard"] == ["blank"]
+    said = [line["word"] for line in lines if line["event"] == "said at the guard"]
+    assert [word for word in said if not word.endswith("to prove the chain")] == ["blank"]
     commanded = {line["client"] for line in lines if line["event"] == "done" and line.get("verb") in ("set", "acquire")}
     assert commanded == {"ada"}
     assert sum(line.get("client", "").startswith("mallory") for line in lines) > COMMANDS / 20
