@@ -84,10 +84,9 @@ class Admittance:
 
     def doubt(self) -> str:
         """Return what speaks against being let in, beside a `refusal`, when no answer came; empty if nothing."""
-        return self._ended() if self._failures else _UNANSWERED if self._unanswered else ""
-
-    def _ended(self) -> str:
-        return _ENDED if self._shown else _ENDED_PLAIN
+        if self._failures:
+            return _ENDED if self._shown else _ENDED_PLAIN
+        return _UNANSWERED if self._unanswered else ""
 
     def close(self) -> None:
         """Stop watching."""
@@ -106,7 +105,8 @@ class Admittance:
             self._unanswered = True
         else:
             self._failures += 1
-            return self._ended() if self._failures >= MOST_FAILURES else ""
+            # Without a key it can as well be a tunnel with nothing behind it, which may come back.
+            return _ENDED if self._shown and self._failures >= MOST_FAILURES else ""
         return ""
 
 
@@ -135,5 +135,8 @@ _ENDED = (
     "it ends the handshake without a reason: it has other keys than the one that this key was made for, or none; see "
     "the server's audit"
 )
-_ENDED_PLAIN = "it ends the handshake without a reason: it seems to want a key; give --key FILE, or set BEAMLOOP_KEY"
+_ENDED_PLAIN = (
+    "it ends the handshake without a reason: it is a tunnel with nothing behind it, or it wants a key (--key FILE, or "
+    "set BEAMLOOP_KEY)"
+)
 _UNANSWERED = "it takes the connection and does not answer the handshake: its authenticator is dead, or it hangs"

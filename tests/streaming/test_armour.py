@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import zmq
@@ -190,3 +191,25 @@ def test_the_authenticator_ends_with_the_sender() -> None:
     keyed = Keyed()
     keyed.sender.close()
     until(lambda: all(thread.name != "authenticator" for thread in threading.enumerate()))
+
+
+def test_a_tunnel_with_nothing_behind_it_is_not_taken_for_a_refusal() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as tunnel:
+        over = threading.Event()
+
+        def hang_up() -> None:
+            tunnel.settimeout(0.1)
+            while not over.is_set():
+                with suppress(TimeoutError):
+                    tunnel.accept()[0].close()
+
+        hanging = threading.Thread(target=hang_up)
+        hanging.start()
+        port = tunnel.getsockname()[1]
+        with (
+            Receiver(f"tcp://127.0.0.1:{port}", "ada") as receiver,
+            pytest.raises(InstrumentUnreachable, match="a tunnel with nothing behind it"),
+        ):
+            receiver.scan("a", 3.0)
+        over.set()
+        hanging.join()
