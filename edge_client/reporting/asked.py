@@ -43,7 +43,7 @@ def _times(story: Story) -> str:
     last = story.clocks[-1][1]
     ahead = f"{1e3 * last.offset_s:+.3g} ms, known to {1e3 * last.uncertainty_s:.2g} ms"
     return (
-        f"of this computer, UTC; the instrument's clock was ahead by {ahead}, last of {len(story.clocks)} comparisons"
+        f"of this computer, UTC; the instrument's clock was ahead by {ahead}, last of comparisons: {len(story.clocks)}"
     )
 
 
