@@ -41,6 +41,7 @@ from ..core import (
     NotRecorded,
     PlanInvalid,
     PointScan,
+    ProofFailed,
     ProtocolMismatch,
     RoleLacking,
     ScanEnd,
@@ -62,7 +63,10 @@ from .record.run_file import RunFile, StoredRow
 REFUSALS = (LimitRefused, NotRecorded, PlanInvalid, UnknownName)
 """Errors after which nothing was exposed and another place may do."""
 
-HALTS = (LeaseHeld, InstrumentUnreachable, ChannelClosed, KeyRefused, ProtocolMismatch, RoleLacking, StorageFailed)
+HALTS = (
+    LeaseHeld, InstrumentUnreachable, ChannelClosed, KeyRefused, ProofFailed, ProtocolMismatch, RoleLacking,
+    StorageFailed,
+)  # fmt: skip
 """Errors after which, as after a blanked beam, nothing can succeed until a person has looked."""
 
 
@@ -72,7 +76,7 @@ WISHES = (LeaseTaken, LocalOverride)
 CUT_OFF = (BeamBlanked, ChannelClosed, DriverFailed, InstrumentUnreachable, Interrupted, ScanIncomplete)
 """Errors after which a measurement that an earlier process asked for has to be repeated."""
 
-NEVER_BEGUN = (LeaseHeld, NotArmed)
+NEVER_BEGUN = (LeaseHeld, NotArmed, ProofFailed)
 """Refusals that were right when they were given: a request that got one is never done, another may be."""
 
 

@@ -21,6 +21,7 @@ from beamloop.core import (
     LimitRefused,
     NotArmed,
     PointScan,
+    ProofFailed,
     ScanIncomplete,
     StorageFailed,
 )
@@ -112,6 +113,12 @@ def _do(book: Notebook, number: int, instrument: RemoteInstrument, dwell_s: floa
         book.outcomes[name] = f"unknown: {unknown}"
     except (Interrupted, BeamBlanked, ScanIncomplete, DriverFailed, StorageFailed) as cut:
         book.outcomes[name] = f"cut: {cut}"
+    except ProofFailed as refused:
+        # Whoever sees to the instrument proves it again; until then nothing is exposed.
+        book.outcomes[name] = f"refused: {refused}"
+        if instrument.state().activity in ("stopped", "paused"):
+            instrument.arm()
+        instrument.prove()
     except NotArmed as refused:
         book.outcomes[name] = f"refused: {refused}"
         instrument.arm()
