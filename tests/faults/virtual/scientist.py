@@ -19,6 +19,7 @@ from beamloop.core import (
     Interrupted,
     LeaseHeld,
     LimitRefused,
+    MotionHalted,
     NotArmed,
     PointScan,
     ProofFailed,
@@ -77,6 +78,11 @@ class Notebook:
         """Whether everything was done, or was found impossible."""
         return len(self.settled) == len(self.wanted)
 
+    def is_open(self, number: int) -> bool:
+        """Tell whether this was asked for and nobody knows yet how it ended."""
+        names = self.asked.get(number)
+        return bool(names) and names[-1] not in self.outcomes
+
     def request(self, number: int) -> str:
         """Return the name under which a thing is asked for now; noted before it is sent."""
         names = self.asked[number]
@@ -91,7 +97,8 @@ def scientist(book: Notebook, dwell_s: float) -> None:
     while not book.is_done:
         try:
             with connect(f"127.0.0.1:{PORT}", name=book.name) as instrument, instrument.lease("virtual"):
-                for number in range(len(book.wanted)):
+                # What was begun comes first: frames that nobody reads would hold up those of the next scan.
+                for number in sorted(range(len(book.wanted)), key=lambda number: not book.is_open(number)):
                     if number not in book.settled:
                         _do(book, number, instrument, dwell_s)
         except BeamloopError:
@@ -111,7 +118,7 @@ def _do(book: Notebook, number: int, instrument: RemoteInstrument, dwell_s: floa
         book.settled.add(number)
     except DriverSilent as unknown:
         book.outcomes[name] = f"unknown: {unknown}"
-    except (Interrupted, BeamBlanked, ScanIncomplete, DriverFailed, StorageFailed) as cut:
+    except (Interrupted, BeamBlanked, ScanIncomplete, DriverFailed, MotionHalted, StorageFailed) as cut:
         book.outcomes[name] = f"cut: {cut}"
     except ProofFailed as refused:
         # Whoever sees to the instrument proves it again; until then nothing is exposed.
