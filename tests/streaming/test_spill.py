@@ -262,5 +262,7 @@ def test_files_of_a_killed_process_are_put_aside_and_hold_every_batch_it_had_put
     assert all((batch.batch.frames == batch.seq).all() for batch in found)
     assert [batch.seq for batch in found] == list(range(1, len(found) + 1))
     assert put_aside(tmp_path) == []
-    left.write_bytes(left.read_bytes()[:-5])
+    # The kill may have left part of one more batch at the end, which goes first.
+    while len(list(spilled(left))) == len(found):
+        left.write_bytes(left.read_bytes()[:-5])
     assert len(list(spilled(left))) == len(found) - 1
