@@ -30,7 +30,7 @@ from ..core.limits_table import Restriction
 from ..core.number import Number
 from .audit import wall_clock
 from .dose import Dose
-from .dose_report import dose_report
+from .dose.report import dose_report
 from .dry_run import dry_run
 from .interlock import Interlock
 from .minutes import Minutes

@@ -29,8 +29,8 @@ from .audit import Audit
 from .children import child
 from .desk import Desk
 from .dose import Dose
-from .dose_budget import cell_of, is_countable
-from .dose_store import DoseStore
+from .dose.budget import cell_of, is_countable
+from .dose.store import DoseStore
 from .driver import DriverOrders
 from .driver_link import DriverLink, Living
 from .face import shown

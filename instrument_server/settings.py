@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from ..core import Frozen, Limit, Rule
 from ..core.storage import Durability
-from .dose_budget import DoseSettings
+from .dose.budget import DoseSettings
 
 Port = Annotated[int, Field(ge=0, le=65533)]
 

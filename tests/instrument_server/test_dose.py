@@ -23,10 +23,10 @@ from beamloop.core import (
     SettingsInvalid,
     StorageFailed,
 )
-from beamloop.instrument_server.dose import ELEMENTARY_CHARGE_C, Dose
-from beamloop.instrument_server.dose_budget import DoseRegion, DoseSettings, cell_of, is_countable
-from beamloop.instrument_server.dose_map import DoseMap, block_of
-from beamloop.instrument_server.dose_store import DoseStore
+from beamloop.instrument_server.dose.budget import DoseRegion, DoseSettings, cell_of, is_countable
+from beamloop.instrument_server.dose.charging import ELEMENTARY_CHARGE_C, Dose
+from beamloop.instrument_server.dose.map import DoseMap, block_of
+from beamloop.instrument_server.dose.store import DoseStore
 
 FIELD = Region(y_m=0.0, x_m=0.0, height_m=64e-9, width_m=64e-9)
 INFO = InstrumentInfo(

@@ -35,9 +35,9 @@ from beamloop.instrument_server import restrictions
 from beamloop.instrument_server.answers import Answers
 from beamloop.instrument_server.audit import Audit
 from beamloop.instrument_server.desk import Desk
-from beamloop.instrument_server.dose import ELEMENTARY_CHARGE_C, Dose
-from beamloop.instrument_server.dose_budget import DoseSettings, cell_of
-from beamloop.instrument_server.dose_store import DoseStore
+from beamloop.instrument_server.dose.budget import DoseSettings, cell_of
+from beamloop.instrument_server.dose.charging import ELEMENTARY_CHARGE_C, Dose
+from beamloop.instrument_server.dose.store import DoseStore
 from beamloop.instrument_server.idle import Idle
 from beamloop.instrument_server.interlock import Interlock
 from beamloop.instrument_server.lease import Lease

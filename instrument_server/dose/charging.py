@@ -1,7 +1,7 @@
 """The dose budget: every plan is charged before it begins, and settled by what its end says.
 
 Reserved is exposure times current for every position of the plan, so what runs is always within
-the budget already. What comes of it is counted again when it has ended (`dose_count`). A scan of
+the budget already. What comes of it is counted again when it has ended (`count`). A scan of
 which nobody knows how it ended stays charged in full.
 """
 
@@ -15,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import Acquisition, DoseRefused, InstrumentInfo, LimitRefused, ScanEnd, StorageFailed
-from ..core.dose import spelt_dose
-from .dose_budget import DoseSettings, cell_of
-from .dose_count import cost_of
-from .dose_map import Block, Cells, DoseMap, Tile, block_of, cells_of
-from .dose_store import DoseStore
+from ...core import Acquisition, DoseRefused, InstrumentInfo, LimitRefused, ScanEnd, StorageFailed
+from ...core.dose import spelt_dose
+from .budget import DoseSettings, cell_of
+from .count import cost_of
+from .map import Block, Cells, DoseMap, Tile, block_of, cells_of
+from .store import DoseStore
 
 ELEMENTARY_CHARGE_C = 1.602176634e-19
 """Exact since the SI of 2019."""

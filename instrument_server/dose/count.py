@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..core import ScanEnd
+from ...core import ScanEnd
 
 AGREEMENT = 0.05
 """Part by which the two counts of a scan's electrons may differ."""

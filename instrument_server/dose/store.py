@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import OutputExists, RecordingUnreadable, SettingsInvalid, StorageFailed
-from ..core.storage import Connect, Durability, empty_log, make_durable, sqlite_file, storing, sync_folder
-from .dose_map import TILE, Cells, Tile
+from ...core import OutputExists, RecordingUnreadable, SettingsInvalid, StorageFailed
+from ...core.storage import Connect, Durability, empty_log, make_durable, sqlite_file, storing, sync_folder
+from .map import TILE, Cells, Tile
 
 FORMAT = 1
 """Version of the tables; raised whenever their columns or their meaning change."""

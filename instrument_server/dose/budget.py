@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 
-from ..core import Frozen, InstrumentInfo, SettingsInvalid
-from ..core.nearest import nearest
+from ...core import Frozen, InstrumentInfo, SettingsInvalid
+from ...core.nearest import nearest
 
 Cells = NDArray[np.float64]
 MOST_ACROSS = 1024

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import Acquisition, GridScan, Region
+from ...core import Acquisition, GridScan, Region
 
 TILE = 32
 """Cells along one side of a tile."""

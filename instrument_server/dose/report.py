@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import Axis, InstrumentInfo
-from ..core.dose import DoseReport
-from .dose import Dose
-from .dose_map import TILE, DoseMap
+from ...core import Axis, InstrumentInfo
+from ...core.dose import DoseReport
+from .charging import Dose
+from .map import TILE, DoseMap
 
 MOST_PIXELS = 66
 """Pixels along one side: a field of 64 cells that begins within one has 65."""
