@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from ..core import NotArmed
-from .spoken import Word
+from .guard.spoken import Word
 from .voices import GuardVoice
 
 BEAM_LEASE_S = 1.0

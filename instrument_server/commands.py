@@ -20,7 +20,7 @@ from ..core.settings import checked, load
 from .dialling_out import reachable
 from .keys.key_list import KeyList
 from .keys.place import Place
-from .orders import when_parent_leaves
+from .processes.orders import when_parent_leaves
 from .server import serving
 from .settings import ServerSettings
 

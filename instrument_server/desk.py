@@ -40,16 +40,16 @@ from ..core.control import MINOR, PLANS, PROTOCOL, Verb
 from .audit import Audit
 from .beam import Beam
 from .command_table import CommandTable, Ledger
+from .guard.proofs import Proofs
 from .idle import Idle
-from .interlock import Interlock
-from .lease import Lease
+from .lease.lease import Lease
+from .lease.override import NoSwitch, Override, Switch
+from .lease.succession import Succession
+from .limits.interlock import Interlock
+from .limits.safety_desk import SafetyDesk
 from .minutes import Minutes
 from .outcome import outcome_of, refusal
-from .override import NoSwitch, Override, Switch
-from .proofs import Proofs
 from .rights import LOOPBACK, RIGHTS, Caller, require_role
-from .safety_desk import SafetyDesk
-from .succession import Succession
 from .voices import DriverVoice, GuardVoice
 
 ANSWER_S = 5.0

@@ -20,8 +20,8 @@ from ..core.control import FRAMES_OFFSET, GUARD_OFFSET
 from ..streaming.relay.answering import answer_calls
 from ..streaming.relay.dialling import RelayAddress, relay_address
 from ..streaming.relay.words import Line, name_of
-from .children import child
-from .orders import take_orders
+from .processes.children import child
+from .processes.orders import take_orders
 
 TICKET = "relay-ticket"
 

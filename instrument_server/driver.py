@@ -36,12 +36,12 @@ from ..core import (
 from ..core.registry import BLANKERS, INSTRUMENTS, find
 from ..streaming.runs import Runs, runs_of, told
 from ..streaming.sender import Sender
-from .guard_line import GuardLine
+from .guard.line import GuardLine
 from .keys.armouring import armour_for
-from .orders import take_orders
-from .post import pack, unpack
+from .processes.orders import take_orders
+from .processes.post import pack, unpack
+from .processes.word_home import WordHome
 from .settings import FrameBounds
-from .word_home import WordHome
 
 BEAT_S = 0.05
 TELL_S = 1.0

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import zmq
 
 from ..core import DriverFailed, DriverSilent, error_named
-from .post import LOOPBACK, pack, unpack
+from .processes.post import LOOPBACK, pack, unpack
 
 POLL_MS = 50
 LOOK_S = 0.1

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .children import LEAVE_S
 from .driver import DriverOrders, drive
+from .processes.children import LEAVE_S
 
 LOG = logging.getLogger(__name__)
 

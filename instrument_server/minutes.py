@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from ..core import Reply, Request, StorageFailed
 from .audit import Audit
+from .guard.spoken import Word
 from .outcome import refusal
-from .spoken import Word
 
 
 class Minutes:

@@ -26,7 +26,6 @@ from ..core.registry import BLANKERS, find
 from ..core.storage import Durability
 from .answers import Answers
 from .audit import Audit
-from .children import child
 from .desk import Desk
 from .dose import Dose
 from .dose.budget import cell_of, is_countable
@@ -34,21 +33,22 @@ from .dose.store import DoseStore
 from .driver import DriverOrders
 from .driver_link import DriverLink, Living
 from .face import shown
-from .guard_line import GuardLine
-from .guard_process import GuardOrders
+from .guard.line import GuardLine
+from .guard.process import GuardOrders
+from .guard.proofs import Proofs
+from .guard.proving import Chain
 from .housed import housed
-from .interlock import Interlock
 from .keys.key_list import Key, KeyList
 from .keys.place import Place
 from .keys.turned_away import TurnedAway
 from .keys.watching import watched
-from .lease import Lease
-from .local_switch import LocalSwitch
-from .ports import free_port
-from .proofs import Proofs
-from .proving import Chain
+from .lease.lease import Lease
+from .lease.local_switch import LocalSwitch
+from .limits.interlock import Interlock
+from .processes.children import child
+from .processes.ports import free_port
+from .processes.word_home import hear
 from .settings import ServerSettings
-from .word_home import hear
 
 BEAT_S = 0.1
 READY_S = 60.0
@@ -87,7 +87,7 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
             blanker=plugin.blanker, silence_s=settings.silence_s,
         )  # fmt: skip
         complaints = folder / "guard.log"
-        guard = stack.enter_context(child("beamloop.instrument_server.guard_process", guard_orders, complaints))
+        guard = stack.enter_context(child("beamloop.instrument_server.guard.process", guard_orders, complaints))
         guard_endpoint = _first_line(guard, complaints)["private"]
         hear(guard, complaints, partial(turned_away.tell, "guard"))
         context = zmq.Context()

@@ -31,8 +31,8 @@ from beamloop.instrument_server.audit import Audit, verdict_on
 from beamloop.instrument_server.desk import Desk
 from beamloop.instrument_server.face import Face
 from beamloop.instrument_server.idle import Idle
-from beamloop.instrument_server.interlock import Interlock
-from beamloop.instrument_server.lease import Lease
+from beamloop.instrument_server.lease.lease import Lease
+from beamloop.instrument_server.limits.interlock import Interlock
 from beamloop.instrument_server.rights import Caller
 
 LIMITS = {"defocus_m": (-1e-6, 1e-6), "stage_x_m": (0.0, 1e-3)}

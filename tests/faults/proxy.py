@@ -14,7 +14,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from beamloop.instrument_server.ports import free_port
+from beamloop.instrument_server.processes.ports import free_port
 
 HEADER = struct.Struct("!4sHBBHHIIHH16s")
 """Pyro's message header, as far as the sizes: tag, version, type, serializer, flags, sequence, data, annotations."""

@@ -19,8 +19,8 @@ import zmq
 
 from beamloop.core import WireInvalid
 from beamloop.edge_client.connection.guard_line import say
-from beamloop.instrument_server.guard import Guard
-from beamloop.instrument_server.post import pack, unpack
+from beamloop.instrument_server.guard.guard import Guard
+from beamloop.instrument_server.processes.post import pack, unpack
 from beamloop.simulators.blanker import SharedLine
 from beamloop.streaming import Receiver, Sender, collect, wire
 

@@ -13,9 +13,9 @@ from beamloop.edge_client.connection.control_line import ControlLine
 from beamloop.instrument_server import driver
 from beamloop.instrument_server.beam import Beam
 from beamloop.instrument_server.command_table import CommandTable
-from beamloop.instrument_server.guard import Guard
-from beamloop.instrument_server.lease import Lease
-from beamloop.instrument_server.watch import Watch
+from beamloop.instrument_server.guard.guard import Guard
+from beamloop.instrument_server.guard.watch import Watch
+from beamloop.instrument_server.lease.lease import Lease
 from beamloop.streaming.channel import Incoming, Outgoing
 
 from .amount import first_seed

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from beamloop.core import Blanker
-from beamloop.instrument_server.guard import PATIENCE_S, Guard
-from beamloop.instrument_server.guard_process import MOST_WAITING, Askers
+from beamloop.instrument_server.guard.guard import PATIENCE_S, Guard
+from beamloop.instrument_server.guard.process import MOST_WAITING, Askers
 
 
 class Still(Blanker):

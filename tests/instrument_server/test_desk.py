@@ -31,8 +31,8 @@ from beamloop.core.limits import Limits
 from beamloop.instrument_server.answers import Answers
 from beamloop.instrument_server.audit import Audit
 from beamloop.instrument_server.desk import Desk
-from beamloop.instrument_server.interlock import Interlock
-from beamloop.instrument_server.lease import Lease
+from beamloop.instrument_server.lease.lease import Lease
+from beamloop.instrument_server.limits.interlock import Interlock
 
 INFO = InstrumentInfo(
     name="bench", source="hardware", field=Region(y_m=0, x_m=0, height_m=1e-7, width_m=1e-7),

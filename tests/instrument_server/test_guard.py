@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from beamloop.core import Blanker, GuardReport, NotArmed, WireInvalid
-from beamloop.instrument_server.guard import PATIENCE_S, RECENT_S, Guard, Heard
-from beamloop.instrument_server.watch import Watch
+from beamloop.instrument_server.guard.guard import PATIENCE_S, RECENT_S, Guard, Heard
+from beamloop.instrument_server.guard.watch import Watch
 
 
 class Clock:

@@ -31,7 +31,6 @@ from beamloop.core import (
     Timing,
 )
 from beamloop.core.dry_run import DryRun
-from beamloop.instrument_server import restrictions
 from beamloop.instrument_server.answers import Answers
 from beamloop.instrument_server.audit import Audit
 from beamloop.instrument_server.desk import Desk
@@ -39,8 +38,9 @@ from beamloop.instrument_server.dose.budget import DoseSettings, cell_of
 from beamloop.instrument_server.dose.charging import ELEMENTARY_CHARGE_C, Dose
 from beamloop.instrument_server.dose.store import DoseStore
 from beamloop.instrument_server.idle import Idle
-from beamloop.instrument_server.interlock import Interlock
-from beamloop.instrument_server.lease import Lease
+from beamloop.instrument_server.lease.lease import Lease
+from beamloop.instrument_server.limits import restrictions
+from beamloop.instrument_server.limits.interlock import Interlock
 from beamloop.instrument_server.rights import Caller
 from tests.faults.amount import amount
 

@@ -336,7 +336,7 @@ def test_the_commands_of_a_person_show_a_key(keyed: Keyed) -> None:
 def test_neither_server_nor_guard_nor_a_client_loads_what_makes_certificates() -> None:
     for module in (
         "instrument_server.server",
-        "instrument_server.guard_process",
+        "instrument_server.guard.process",
         "instrument_server.driver",
         "edge_client",
     ):

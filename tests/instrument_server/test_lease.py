@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from beamloop.core import LeaseHeld, LeaseTaken
-from beamloop.instrument_server.lease import MOST_CLAIMS, Lease
+from beamloop.instrument_server.lease.lease import MOST_CLAIMS, Lease
 
 from ..faults.amount import amount
 

@@ -9,9 +9,9 @@ import pytest
 import typer
 
 from beamloop.core import SettingsInvalid
-from beamloop.instrument_server import local as module
-from beamloop.instrument_server.local import Position, local
-from beamloop.instrument_server.local_switch import LocalSwitch, Seen
+from beamloop.instrument_server.lease import local as module
+from beamloop.instrument_server.lease.local import Position, local
+from beamloop.instrument_server.lease.local_switch import LocalSwitch, Seen
 
 CONFIG = '[instrument]\nplugin = "simulator"\n'
 

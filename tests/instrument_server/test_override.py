@@ -10,7 +10,7 @@ import pytest
 
 from beamloop.core import LocalControl
 from beamloop.core.control import Verb
-from beamloop.instrument_server.local_switch import SWITCH, LocalSwitch
+from beamloop.instrument_server.lease.local_switch import SWITCH, LocalSwitch
 from beamloop.instrument_server.rights import RIGHTS
 
 from .test_desk import POINT, Bench

@@ -197,7 +197,7 @@ def test_server_and_guard_stay_light(bench: Served) -> None:
             assert not [name for name in HEAVY if f"/{name}" in loaded]
 
 
-@pytest.mark.parametrize("module", ["beamloop.instrument_server.server", "beamloop.instrument_server.guard_process"])
+@pytest.mark.parametrize("module", ["beamloop.instrument_server.server", "beamloop.instrument_server.guard.process"])
 def test_server_and_guard_import_nothing_heavy(module: str) -> None:
     look = f"import sys, {module}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=True)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from beamloop.core import Blanker, NotArmed, ProofFailed
-from beamloop.instrument_server.guard import Guard
-from beamloop.instrument_server.proofs import Proofs
-from beamloop.instrument_server.proving import LATE_S, LEASE_S, Chain, prove
+from beamloop.instrument_server.guard.guard import Guard
+from beamloop.instrument_server.guard.proofs import Proofs
+from beamloop.instrument_server.guard.proving import LATE_S, LEASE_S, Chain, prove
 
 
 class Line(Blanker):

@@ -11,7 +11,7 @@ import pytest
 from beamloop.core import Interrupted, LeaseHeld, LocalControl, LocalOverride, PointScan, RequestReused
 from beamloop.edge_client.connection.control_line import ControlLine
 from beamloop.edge_client.connection.guard_line import say
-from beamloop.instrument_server.local_switch import LocalSwitch
+from beamloop.instrument_server.lease.local_switch import LocalSwitch
 
 from .test_processes import client, served, set_values, until
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from beamloop.instrument_server.beam import Beam
-from beamloop.instrument_server.spoken import MOST, Spoken, Word
+from beamloop.instrument_server.guard.spoken import MOST, Spoken, Word
 
 
 class Guarded:

@@ -29,7 +29,9 @@ import beamloop.streaming
 from beamloop.core import registry
 from beamloop.edge_client.connection.control_line import ControlLine
 from beamloop.edge_client.connection.control_stream import wants_key
-from beamloop.instrument_server import children, face, guard_process, orders, ports, word_home
+from beamloop.instrument_server import face
+from beamloop.instrument_server.guard import process as guard_process
+from beamloop.instrument_server.processes import children, orders, ports, word_home
 
 from . import threads
 from .calls import Faces

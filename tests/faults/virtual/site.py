@@ -15,8 +15,9 @@ from typing import Any
 
 from beamloop.core import Blanker, DriverFailed, Frozen
 from beamloop.core.registry import BLANKERS, INSTRUMENTS, Group
-from beamloop.instrument_server import driver, guard_process
+from beamloop.instrument_server import driver
 from beamloop.instrument_server.face import Face
+from beamloop.instrument_server.guard import process as guard_process
 from beamloop.instrument_server.rights import LOOPBACK
 from beamloop.instrument_server.server import serving
 from beamloop.instrument_server.settings import ServerSettings
@@ -29,7 +30,7 @@ from .threads import Event
 
 PORT = 7440
 MAINS = {
-    "beamloop.instrument_server.guard_process": ("guard", guard_process.main),
+    "beamloop.instrument_server.guard.process": ("guard", guard_process.main),
     "beamloop.instrument_server.driver": ("driver", driver.main),
 }
 """What runs in each child, and under which name it is known here."""

@@ -25,8 +25,8 @@ from beamloop.core.limits import Limits
 from beamloop.instrument_server.answers import Answers
 from beamloop.instrument_server.audit import Audit
 from beamloop.instrument_server.desk import Desk
-from beamloop.instrument_server.interlock import Interlock
-from beamloop.instrument_server.lease import Lease
+from beamloop.instrument_server.limits.interlock import Interlock
+from beamloop.instrument_server.lease.lease import Lease
 
 class Driver:
     def ask(self, verb, timeout_s, **arguments): return {"duration_s": 0.0, "parameters": {}}

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..core import Blanker, NotArmed, ProofFailed
-from .voices import GuardVoice
+from ...core import Blanker, NotArmed, ProofFailed
+from ..voices import GuardVoice
 
 LEASE_S = 0.05
 """How long the beam may stay open in the proof of its expiry."""

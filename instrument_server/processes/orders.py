@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..core import Frozen
+from ...core import Frozen
 
 Orders = TypeVar("Orders", bound=Frozen)
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..core import LeaseHeld, LeaseInfo, LeaseTaken, Waiting
+from ...core import LeaseHeld, LeaseInfo, LeaseTaken, Waiting
 
 MOST_CLAIMS = 64
 """Holder and waiting clients together; more are refused."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from ..core import (
+from ...core import (
     Acquisition,
     BeamloopError,
     InstrumentOutside,
@@ -24,9 +24,9 @@ from ..core import (
     StorageFailed,
     Travel,
 )
-from ..core.limits_table import LimitRow, LimitsTable, Restriction
+from ...core.limits_table import LimitRow, LimitsTable, Restriction
+from ..dose import Dose
 from . import restrictions
-from .dose import Dose
 
 Values = Mapping[str, float]
 

@@ -12,12 +12,12 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..core import LeaseInfo, PlanInvalid, Request
-from ..core.control import MOST_WORDS, Verb
-from .beam import Beam
+from ...core import LeaseInfo, PlanInvalid, Request
+from ...core.control import MOST_WORDS, Verb
+from ..beam import Beam
+from ..minutes import Minutes
+from ..voices import DriverVoice
 from .lease import Lease
-from .minutes import Minutes
-from .voices import DriverVoice
 
 
 class Succession:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..core import Limit, SettingsInvalid
-from ..core.limits_table import Restriction
-from ..core.settings import checked
-from ..core.storage import storing, sync_folder
+from ...core import Limit, SettingsInvalid
+from ...core.limits_table import Restriction
+from ...core.settings import checked
+from ...core.storage import storing, sync_folder
 
 Held = Mapping[str, Restriction]
 

@@ -13,11 +13,11 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from ..core import LocalControl, SettingsInvalid
-from ..core.control import MOST_WORDS
-from ..core.settings import load
+from ...core import LocalControl, SettingsInvalid
+from ...core.control import MOST_WORDS
+from ...core.settings import load
+from ..settings import ServerSettings
 from .local_switch import LocalSwitch, Seen
-from .settings import ServerSettings
 
 HEARD_WITHIN_S = 3.0
 """How long to wait for the server to say that it has seen the switch; it looks ten times a second."""

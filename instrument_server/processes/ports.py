@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 
-from ..core import OutputExists
-from ..core.control import FRAMES_OFFSET, GUARD_OFFSET
+from ...core import OutputExists
+from ...core.control import FRAMES_OFFSET, GUARD_OFFSET
 
 TRIES = 50
 

@@ -15,8 +15,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from ..core import Proof, ProofFailed
-from .audit import wall_clock
+from ...core import Proof, ProofFailed
+from ..audit import wall_clock
 from .proving import Chain, prove
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..core import Frozen
+from ...core import Frozen
 
 LEAVE_S = 3.0
 """How long a child may take to leave before it is killed."""
@@ -21,7 +21,7 @@ def child(module: str, orders: Frozen, complaints: Path) -> Iterator[subprocess.
     Parameters
     ----------
     module
-        The module to run, for example `beamloop.instrument_server.guard_process`.
+        The module to run, for example `beamloop.instrument_server.guard.process`.
     orders
         Written to the child's standard input, which stays open as long as the server lives.
     complaints

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..core import (
+from ...core import (
     GENERIC,
     Acquisition,
     InstrumentInfo,
@@ -23,8 +23,8 @@ from ..core import (
     Situation,
     UnknownName,
 )
-from ..core.dry_run import DryRun, TrialStep, TriedStep
-from .dose import Dose
+from ...core.dry_run import DryRun, TrialStep, TriedStep
+from ..dose import Dose
 
 
 def dry_run(

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import zmq
 
-from .post import pack, unpack
+from ..processes.post import pack, unpack
 
 ANSWER_S = 0.25
 """How long an answer is waited for at least, by a process that was itself late to ask."""

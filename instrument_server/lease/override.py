@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..core import LocalControl, LocalOverride, Request
-from ..core.control import belongs
-from .beam import Beam
+from ...core import LocalControl, LocalOverride, Request
+from ...core.control import belongs
+from ..beam import Beam
+from ..minutes import Minutes
+from ..rights import RIGHTS
 from .local_switch import Seen
-from .minutes import Minutes
-from .rights import RIGHTS
 from .succession import Succession
 
 HARMLESS = frozenset({"release"})

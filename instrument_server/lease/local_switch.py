@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..core import Frozen, LocalControl
+from ...core import Frozen, LocalControl
 
 SWITCH = "local-control.json"
 SEEN = "local-control.seen.json"

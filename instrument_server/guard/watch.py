@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..core import NotArmed
+from ...core import NotArmed
 
 
 class Watch:

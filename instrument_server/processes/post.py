@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 
-from ..core import WireInvalid
+from ...core import WireInvalid
 
 LOOPBACK = "tcp://127.0.0.1:*"
 

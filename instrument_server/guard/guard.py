@@ -1,6 +1,6 @@
 """What the guard does with a word or a beat: it blanks, halts, and says what has come to rest.
 
-A state machine without sockets or clock: every call is told the time, and `guard_process.py` does
+A state machine without sockets or clock: every call is told the time, and `process.py` does
 the talking. It never waits for anybody: what is not yet at rest is reported as commanded, and as
 confirmed or unknown when it is asked again.
 """
@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from ..core import Blanker, GuardReport, NotArmed, WireInvalid
-from ..core.control import Rest
+from ...core import Blanker, GuardReport, NotArmed, WireInvalid
+from ...core.control import Rest
 from .spoken import Spoken
 from .watch import Watch
 

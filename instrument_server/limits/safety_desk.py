@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
-from ..core import (
+from ...core import (
     Acquisition,
     DoseUncounted,
     Frozen,
@@ -24,16 +24,16 @@ from ..core import (
     Situation,
     plan_from,
 )
-from ..core.control import MOST_WORDS, Verb
-from ..core.dry_run import MOST_STEPS, TrialStep
-from ..core.limits_table import Restriction
-from ..core.number import Number
-from .audit import wall_clock
-from .dose import Dose
-from .dose.report import dose_report
+from ...core.control import MOST_WORDS, Verb
+from ...core.dry_run import MOST_STEPS, TrialStep
+from ...core.limits_table import Restriction
+from ...core.number import Number
+from ..audit import wall_clock
+from ..dose import Dose
+from ..dose.report import dose_report
+from ..minutes import Minutes
 from .dry_run import dry_run
 from .interlock import Interlock
-from .minutes import Minutes
 
 MOST_ASKED = 1 << 20
 """Positions of which it may be asked at once whether they have dose left."""

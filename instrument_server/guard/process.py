@@ -21,14 +21,14 @@ from typing import Any, TypeVar
 
 import zmq
 
-from ..core import Blanker, Frozen, KeyRefused, SettingsInvalid, WireInvalid
-from ..core.registry import BLANKERS, find
-from ..streaming.armour import Armour, armoured
+from ...core import Blanker, Frozen, KeyRefused, SettingsInvalid, WireInvalid
+from ...core.registry import BLANKERS, find
+from ...streaming.armour import Armour, armoured
+from ..keys.armouring import armour_for
+from ..processes.orders import take_orders
+from ..processes.post import LOOPBACK, pack, unpack
+from ..processes.word_home import WordHome
 from .guard import SOMEBODY, Guard, Heard
-from .keys.armouring import armour_for
-from .orders import take_orders
-from .post import LOOPBACK, pack, unpack
-from .word_home import WordHome
 
 POLL_MS = 10
 MOST_BYTES = 4096
