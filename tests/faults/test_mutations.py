@@ -78,6 +78,11 @@ def keeps_the_beam_open_whoever_is_silent(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Watch, "may_be_open", lambda self, now_s: self._open_until_s is not None)
 
 
+def counts_what_is_said_from_when_it_is_heard(patch: pytest.MonkeyPatch) -> None:
+    private = Guard.private
+    patch.setattr(Guard, "private", lambda self, message, now_s: private(self, {**message, "said_s": now_s}, now_s))
+
+
 def lets_a_stop_be_a_blank(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Watch, "stop", lambda self, reason: self.close())
 
@@ -144,6 +149,7 @@ MUTATIONS: tuple[tuple[Mutate, tuple[str, ...], list[int] | None], ...] = (
     (never_lets_a_lease_expire, ("pause client", "kill client", "rival"), LONG),
     (gives_the_lease_to_whoever_asks, ("rival",), LONG),
     (keeps_the_beam_open_whoever_is_silent, ("pause driver", "pause server"), LONG),
+    (counts_what_is_said_from_when_it_is_heard, ("pause guard", "pause server"), LONG),
     (lets_a_stop_be_a_blank, ("stop", "pause"), LONG),
     (does_not_blank_when_told_to_stop, ("stop", "pause"), LONG),
     (leaves_the_beam_open_when_the_guard_is_silent, ("pause guard", "kill guard"), LONG),

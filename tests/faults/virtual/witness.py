@@ -19,6 +19,9 @@ from .site import Site
 GRACE_S = 0.05
 """How much later than its lease the beam may go dark."""
 
+WAKING_S = 0.25
+"""How long a process that was held up with all others may wait for the guard before it blanks in its place."""
+
 SILENCE_S = 1.0
 """Lease of the beam, and longest silence of server, guard or driver."""
 
@@ -172,18 +175,18 @@ class Witness:
         if self._nobody_ran:
             # Nothing happened between the last look and now, so nobody ran until now.
             self._nobody_since, self._nobody_ran = now, False
-        # Who wakes up together with others gets the time that anybody has.
+        # Nobody could blank meanwhile. What was said before counts from when it was said, so who wakes up is quick.
         since = -1.0 if self._nobody_since is None else self._nobody_since
         until = max(self._held_lately.values(), default=-1.0)
         guard = site.nodes["guard"]
         if guard.down_since is not None:
             # Nobody else knows sooner that the guard will not blank for them: its own silence counts then.
             until = max(until, guard.down_since + SILENCE_S)
-        self._dark_by_s = max(until, since + SILENCE_S) + GRACE_S
+        self._dark_by_s = max(until, since + WAKING_S) + GRACE_S
         self._because = "the lease of the last client ran out"
         for name, node in site.nodes.items():
             if node.down_since is not None:
-                dark_by_s = max(node.down_since, since) + SILENCE_S + GRACE_S
+                dark_by_s = max(node.down_since + SILENCE_S, since + WAKING_S) + GRACE_S
                 if dark_by_s < self._dark_by_s:
                     self._dark_by_s, self._because = dark_by_s, f"the {name} was silent for {SILENCE_S:g} s"
 
