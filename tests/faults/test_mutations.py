@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from beamloop.instrument_server.guard.guard import Guard
 from beamloop.instrument_server.guard.watch import Watch
 from beamloop.instrument_server.lease.lease import Lease
 from beamloop.streaming.channel import Incoming, Outgoing
+from beamloop.streaming.seats import ReaderSeat, RecorderSeat, ViewerSeat
 
 from .amount import first_seed
 from .virtual.hub import Stuck
@@ -141,6 +143,29 @@ def never_returns_credit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Incoming, "take", lambda self, session, count=1: False)
 
 
+def takes_the_lease_and_leaves_the_beam_open(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Beam, "halt", lambda self: None)
+
+
+def takes_the_lease_and_does_not_tell_whose_it_was(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Lease, "_remember", lambda *what: None)
+
+
+def says_that_it_hands_the_lease_over_and_keeps_it(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Lease, "hand_over", lambda self, client, to, now_s: self.info(now_s))
+
+
+def does_not_count_what_was_given_before_somebody_looked(patch: pytest.MonkeyPatch) -> None:
+    begin = ViewerSeat.begin
+    patch.setattr(ViewerSeat, "begin", lambda self, scan, given=0: begin(self, scan))
+
+
+def gives_a_reader_what_it_would_show_a_viewer(patch: pytest.MonkeyPatch) -> None:
+    give = RecorderSeat.give
+    every = itertools.count()
+    patch.setattr(ReaderSeat, "give", lambda self, batch: next(every) % 2 == 0 and give(self._seat, batch))
+
+
 LONG = [60, 60, 60]
 MUTATIONS: tuple[tuple[Mutate, tuple[str, ...], list[int] | None], ...] = (
     (forgets_what_was_done, ("eat",), None),
@@ -156,6 +181,11 @@ MUTATIONS: tuple[tuple[Mutate, tuple[str, ...], list[int] | None], ...] = (
     (takes_a_frame_that_came_twice, ("weather",), LONG),
     (lets_go_of_what_is_received_and_not_stored, ("kill client",), LONG),
     (never_returns_credit, ("blank",), LONG),
+    (takes_the_lease_and_leaves_the_beam_open, ("usurp",), LONG),
+    (takes_the_lease_and_does_not_tell_whose_it_was, ("usurp",), LONG),
+    (says_that_it_hands_the_lease_over_and_keeps_it, ("give",), LONG),
+    (does_not_count_what_was_given_before_somebody_looked, ("look on",), LONG),
+    (gives_a_reader_what_it_would_show_a_viewer, ("read along",), LONG),
 )
 """Each bug with faults that bring it to light, and with what is measured meanwhile."""
 
