@@ -7,6 +7,7 @@ survives the process. A request is noted before it is sent and keeps its name un
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from beamloop.core import (
@@ -49,6 +50,8 @@ class Notebook:
         What to do: number of frames of each scan, 0 for a move.
     asked
         Names of requests, by the number of the thing.
+    dwell_s
+        Seconds for each frame of each scan, by its name: a request that is sent again says the same.
     outcomes
         How each request ended, as far as the client knows.
     kept
@@ -62,6 +65,7 @@ class Notebook:
     name: str
     wanted: list[int]
     asked: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    dwell_s: dict[str, float] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)
     kept: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
     whole: set[str] = field(default_factory=set)
@@ -91,8 +95,8 @@ class Notebook:
         return names[-1]
 
 
-def scientist(book: Notebook, dwell_s: float) -> None:
-    """Measure until all is done; start again after every failure."""
+def scientist(book: Notebook, dwell_s: Callable[[], float]) -> None:
+    """Measure until all is done, each scan with the dwell of the moment; start again after every failure."""
     book.born += 1
     while not book.is_done:
         try:
@@ -107,11 +111,11 @@ def scientist(book: Notebook, dwell_s: float) -> None:
             current_task().block(0.2)
 
 
-def _do(book: Notebook, number: int, instrument: RemoteInstrument, dwell_s: float) -> None:
+def _do(book: Notebook, number: int, instrument: RemoteInstrument, dwell_s: Callable[[], float]) -> None:
     name, frames = book.request(number), book.wanted[number]
     try:
         if frames:
-            _measure(book, name, frames, instrument, dwell_s)
+            _measure(book, name, frames, instrument, book.dwell_s.setdefault(name, dwell_s()))
         else:
             _move(book, number, name, instrument)
         book.outcomes[name] = "done"
