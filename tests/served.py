@@ -92,6 +92,7 @@ class Served:
             with suppress(OSError):
                 words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
                 module = next((word.decode() for word in words if b"instrument_server" in word), "")
-                name = module.rpartition(".")[2].removesuffix("_process")
+                # `beamloop.instrument_server.driver` and `beamloop.instrument_server.guard.process`.
+                name = module.removesuffix(".process").rpartition(".")[2]
                 found |= {name: int(number)} if name else {}
         return found

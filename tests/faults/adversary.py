@@ -90,6 +90,7 @@ class Claims:
 
     def __init__(self) -> None:
         self._line: list[tuple[str, float]] = []
+        self._lost: set[str] = set()
 
     def holder(self, now_s: float) -> str | None:
         self._line = [claim for claim in self._line if claim[1] > now_s]
@@ -111,8 +112,11 @@ class Claims:
         elif verb == "hand_over":
             assert holder == client, f"{client} handed over the lease of {holder}"
             heir = arguments["to"]
+            assert heir in names or heir in self._lost, f"{client} handed it over to {heir}, who is not there"
+            self._lost.add(client)
             self._line = [(heir, now_s + LEASE_S), *(c for c in self._line if c[0] not in (client, heir))]
         elif verb == "break_glass":
+            self._lost.add(str(holder))
             self._line = [mine, *(c for c in self._line if c[0] not in (client, holder))]
 
 
