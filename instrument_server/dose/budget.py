@@ -63,12 +63,17 @@ class DoseSettings(Frozen):
         Raises
         ------
         SettingsInvalid
-            If a key is unknown, or a budget would be larger than it is.
+            If a key is unknown, or a budget would be larger than it is, or nothing.
         """
         known = self.budgets()
         for key, wanted in budgets.items():
             if key != EVERYWHERE and key not in known:
                 raise SettingsInvalid(f"no budget {key!r}{nearest(key, [EVERYWHERE, *known])}")
+            if wanted <= 0:
+                raise SettingsInvalid(
+                    f"{key} = {wanted:g} is no budget: it must be above 0. To expose nothing, take the lease or turn the "
+                    "switch at the instrument"
+                )
             if wanted > known.get(key, np.inf):
                 raise SettingsInvalid(f"{key} = {wanted:g} is not within {known[key]:g}: a setting may only narrow it")
         regions = {

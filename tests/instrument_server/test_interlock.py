@@ -281,6 +281,8 @@ def test_a_narrowing_that_the_configuration_no_longer_allows_is_dropped_and_told
         ({"set": {"limits.bias_v.rate_per_s": -1.0}}, "SettingsInvalid"),
         ({"set": {"limits.bias_v.high": -1.0, "limits.bias_v.low": 1.0}}, "SettingsInvalid"),
         ({"set": {"dose.budget_per_m2": 2 * BUDGET}}, "SettingsInvalid"),
+        ({"set": {"dose.budget_per_m2": 0.0}}, "SettingsInvalid"),
+        ({"set": {"dose.budget_per_m2": -1.0}}, "SettingsInvalid"),
         ({"set": {"dose.budget_per_nm2": 1.0}}, "SettingsInvalid"),
         ({"set": {"limits.bias_v.high": True}}, "PlanInvalid"),
         ({"set": {"limits.bias_v.high": float("nan")}}, "PlanInvalid"),
