@@ -72,7 +72,7 @@ class DoseSettings(Frozen):
             if wanted <= 0:
                 raise SettingsInvalid(
                     f"{key} = {wanted:g}: a budget is more than 0 electrons per square metre; to expose nothing at all, "
-                    "stop the instrument"
+                    "take the lease or turn the switch at the instrument"
                 )
             if wanted > known.get(key, np.inf):
                 raise SettingsInvalid(f"{key} = {wanted:g} is not within {known[key]:g}: a setting may only narrow it")
