@@ -21,14 +21,17 @@ from io import FileIO
 from pathlib import Path
 
 from ..core.errors import StorageFailed, WireInvalid
-from .loss import Loss
+from .loss import Loss, loss_of
 from .wire import Batch, decode, encode
 
 SEGMENT_BYTES = 64 * 2**20
 LEAST_SEGMENTS = 8
 """Into so many files a bound is cut at least, so that room is made before all of it is released."""
 MOST_SPILLED = 1 << 18
-"""Batches on disk at a time; each keeps some 300 bytes of memory to be found again."""
+"""Batches on disk at a time; each keeps some 500 bytes of memory to be found again."""
+
+MOST_NAMED = 4
+"""Runs of frames by which memory names a batch on disk; one of more is only counted if it is lost."""
 
 RETRY_S = 1.0
 """How long a disk that refused is left alone."""
@@ -56,8 +59,7 @@ class Place:
     segment: Segment
     start: int
     size: int
-    scan_id: str
-    frames: int
+    loss: Loss
 
 
 class Spill:
@@ -114,8 +116,7 @@ class Spill:
             self.fault = f"{self._folder} takes no frames: {error.strerror or error}"
             return False
         size = sum(len(part) for part in record)
-        batch = message.batch
-        self._places[message.seq] = Place(segment, segment.size, size, batch.scan_id, len(batch.indices))
+        self._places[message.seq] = Place(segment, segment.size, size, _short(loss_of(message.batch)))
         segment.size += size
         segment.live += 1
         self.held_bytes += size
@@ -137,7 +138,11 @@ class Spill:
         except OSError as error:
             self.fault = f"{place.segment.path} cannot be read: {error.strerror or error}"
             raise StorageFailed(self.fault) from None
-        return found if found is not None and found.seq == seq else Loss(place.scan_id, place.frames)
+        return found if found is not None and found.seq == seq else place.loss
+
+    def loss(self, seq: int) -> Loss:
+        """Return what is lost with a batch that is held."""
+        return self._places[seq].loss
 
     def drop(self, seq: int) -> None:
         """Let go of a batch; its file goes with the last of it."""
@@ -206,6 +211,10 @@ def spilled(path: Path) -> Iterator[Batch]:
             found = _parsed(head + _read(raw, sum(_HEAD.unpack(head)[4:])))
             if found is not None:
                 yield found
+
+
+def _short(loss: Loss) -> Loss:
+    return loss if len(loss.runs) <= MOST_NAMED else Loss(loss.scan_id, loss.count)
 
 
 def _record(message: Batch) -> list[bytes | memoryview]:

@@ -83,6 +83,23 @@ def test_a_source_that_cannot_wait_names_what_it_lost_on_both_sides(tmp_path: Pa
         assert stem.scan("haadf", (8, 8), 1e-6).data.shape == (8, 8)
 
 
+def test_who_gave_the_lease_back_unfetched_comes_for_its_frames_after_somebody_else_held_it(simulator: str) -> None:
+    with connect(simulator, purpose="tests", name="ada") as ada:
+        scan_id = ada.start(_plan(), "m1", "ada/m1").header.scan_id
+        late = time.monotonic() + WAIT_S
+        while ada.state().activity == "acquiring":
+            assert time.monotonic() < late
+            time.sleep(0.05)
+    with connect(simulator, purpose="others") as bob:
+        bob.scan("haadf", (8, 8), 1e-6)
+    with connect(simulator, name="ada") as ada:
+        incoming = ada.start(_plan(), "m1", "ada/m1")
+        for _ in incoming.batches(WAIT_S):
+            pass
+        incoming.stored()
+        assert (incoming.header.scan_id, incoming.complete) == (scan_id, True)
+
+
 def test_others_look_on_and_read_along_without_the_lease(simulator: str) -> None:
     with (
         connect(simulator, purpose="tests") as stem,

@@ -14,7 +14,7 @@ import pytest
 from beamloop.core import FrameBatch, StorageFailed
 from beamloop.streaming import spill
 from beamloop.streaming.loss import Loss
-from beamloop.streaming.retention import OVERHEAD_BYTES, Retention, weight_bytes
+from beamloop.streaming.retention import Retention, weight_bytes
 from beamloop.streaming.spill import RETRY_S, Spill, put_aside, spilled
 from beamloop.streaming.wire import Batch, Lost
 
@@ -93,7 +93,7 @@ def test_every_flipped_byte_is_noticed_and_told_as_a_loss(tmp_path: Path) -> Non
         damaged = bytearray(whole)
         damaged[place] ^= 0x10
         file.write_bytes(damaged)
-        assert store.get(2) == Loss("s0", 3)
+        assert store.get(2) == Loss("s0", 3, ((2, 4),))
         assert _same(store.get(1), _batch(1))
         assert _same(store.get(3), _batch(3))
     store.clear()
@@ -210,9 +210,9 @@ def test_what_is_damaged_on_the_disk_becomes_a_loss_that_is_retained(tmp_path: P
         retention.keep(_batch(seq))
     (file,) = _files(tmp_path)
     file.write_bytes(bytes(file.stat().st_size))
-    assert retention.message(2) == Lost(2, Loss("s0", 3))
-    assert retention.message(2) == Lost(2, Loss("s0", 3))
-    assert (len(retention), retention.spilled, retention.held_bytes) == (3, 1, weight + OVERHEAD_BYTES)
+    lost = Lost(2, Loss("s0", 3, ((2, 4),)))
+    assert [retention.message(2), retention.message(2)] == [lost, lost]
+    assert (len(retention), retention.spilled, retention.held_bytes) == (3, 1, weight + weight_bytes(lost))
     retention.clear()
 
 
