@@ -110,7 +110,7 @@ class Receiver(Closing):
     """
 
     def __init__(
-        self, endpoint: str, name: str, credit: int = 32, reading: str = "record", only: str = "",
+        self, endpoint: str, name: str, credit: int = 64, reading: str = "record", only: str = "",
         key: CurveKey | None = None, squeezed: bool = False,
     ) -> None:  # fmt: skip
         if credit < 1:

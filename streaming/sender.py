@@ -34,7 +34,7 @@ from .doorbell import Doorbell
 from .gatehouse import LOOK_S, Gatehouse
 from .lapsed import Lapsed
 from .listening import listening
-from .parts import put, take_routed
+from .parts import put, take_routed, waits
 from .seats import ReaderSeat, RecorderSeat, Seat, ViewerSeat
 from .spill import Spill, put_aside
 from .wire import READINGS, VERSION, Hello, Knock, Message, Received, Refused, Stored, decode, encode
@@ -392,11 +392,11 @@ class Sender(Closing):
     def _turn(self) -> None:
         """Hear what came and say what is due, for whoever holds `_speaking`."""
         self._put_due()
-        if int(self._router.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        if waits(self._router):
             self._hear_all()
             self._put_due()
             # The descriptor tells of each arrival once, and speaking may have swallowed it.
-            if int(self._router.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            if waits(self._router):
                 with self._changed:
                     self._bell.ring()
 

@@ -336,7 +336,7 @@ class World:
 
 def test_schedules_of_faults_leave_every_frame_of_everybody_accounted_for() -> None:
     seen: Counter[str] = Counter()
-    for seed in range(first_seed(), first_seed() + amount(100, 5000)):
+    for seed in range(first_seed(), first_seed() + amount(150, 5000)):
         world = World(seed)
         try:
             for _ in range(world.rng.choice([200, 1500])):

@@ -23,10 +23,10 @@ Parts = list[bytes]
 
 
 class Frame:
-    """One part of a message."""
+    """One part of a message, and whether more of its parts follow."""
 
-    def __init__(self, data: bytes) -> None:
-        self.bytes, self.buffer = data, memoryview(data)
+    def __init__(self, data: bytes, more: bool) -> None:
+        self.bytes, self.buffer, self.more = data, memoryview(data), more
 
 
 class Connection:
@@ -175,7 +175,7 @@ class Socket:
         if not self._rest:
             self._rest.extend(self.recv_multipart(flags))
         part = self._rest.popleft()
-        return part if copy else Frame(part)
+        return part if copy else Frame(part, bool(self._rest))
 
     def recv_multipart(self, flags: int = 0, copy: bool = True) -> list[Any]:
         if not self._inbox and not flags & zmq.NOBLOCK:
@@ -183,7 +183,7 @@ class Socket:
         if not self._inbox:
             raise zmq.Again
         parts = self._inbox.popleft()
-        return parts if copy else [Frame(part) for part in parts]
+        return parts if copy else [Frame(part, place < len(parts) - 1) for place, part in enumerate(parts)]
 
     def poll(self, timeout: float | None = None, flags: int = zmq.POLLIN) -> int:
         return zmq.POLLIN if wait_ready([self], None if timeout is None else timeout / 1000) else 0
