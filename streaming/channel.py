@@ -187,6 +187,12 @@ class Outgoing:
         self._retention.keep(message)
         return self._offered
 
+    def offer_stored(self) -> int:
+        """Number a batch that the store will hold under that number, and return it."""
+        self._offered += 1
+        self._retention.keep_stored(self._offered)
+        return self._offered
+
     def hear(self, message: Hello | Received | Stored) -> None:
         """Take in what the receiver said."""
         match message:

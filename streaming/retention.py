@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ..core.frame import Scan
 from .loss import Loss, loss_of
-from .wire import Batch, Lost, Numbered, buffer_bytes
+from .wire import Batch, Begin, End, Lost, Numbered, buffer_bytes
 
 OVERHEAD_BYTES = 1024
 RUN_BYTES = 128
@@ -53,6 +54,14 @@ class Store(Protocol):
 
     def has_room(self, size_bytes: int) -> bool:
         """Tell whether a batch of this size would be taken now."""
+        ...
+
+    def begin(self, scan: Scan) -> None:
+        """Note the header of a scan of which batches may come."""
+        ...
+
+    def end(self, scan_id: str) -> None:
+        """Note that no batch of a scan will come any more."""
         ...
 
     def put(self, message: Batch) -> bool:
@@ -148,6 +157,8 @@ class Retention:
     def keep(self, message: Numbered) -> None:
         """Hold a message, whose number follows that of the one before."""
         weight = weight_bytes(message)
+        if isinstance(message, Begin) and self.store is not None:
+            self.store.begin(message.scan)
         if isinstance(message, Batch) and not self._fits(weight) and self.store is not None:
             if self.store.has_room(weight) and self.store.put(message):
                 self._messages[message.seq] = None
@@ -156,6 +167,10 @@ class Retention:
             self._refused = message.seq
         self._messages[message.seq] = message
         self.held_bytes += weight
+
+    def keep_stored(self, seq: int) -> None:
+        """Hold a batch that the store holds under this number already."""
+        self._messages[seq] = None
 
     def message(self, seq: int) -> Numbered:
         """Return the message of this number, which must be held.
@@ -197,6 +212,8 @@ class Retention:
         if seq not in self._messages:
             return None
         message = self._messages.pop(seq)
+        if isinstance(message, End) and self.store is not None:
+            self.store.end(message.end.scan_id)
         if message is not None:
             self.held_bytes -= weight_bytes(message)
         elif self.store is not None:

@@ -33,10 +33,11 @@ from .channel import Outflow, Outgoing
 from .doorbell import Doorbell
 from .gatehouse import LOOK_S, Gatehouse
 from .lapsed import Lapsed
+from .left import offer_left
 from .listening import listening
 from .parts import put, take_routed, waits
 from .seats import ReaderSeat, RecorderSeat, Seat, ViewerSeat
-from .spill import Spill, put_aside
+from .spill import Spill
 from .wire import READINGS, VERSION, Hello, Knock, Message, Received, Refused, Stored, decode, encode
 
 MOST_RECEIVERS = 256
@@ -95,6 +96,7 @@ class Sender(Closing):
         The keys that let receivers in, each to names of its own; None lets everybody in.
     spill_bytes, spill_folder
         Bytes kept for a recorder on disk, in this folder, once memory is full; at both bounds `send` pauses.
+        What an earlier sender has left there is offered to its recorders.
     reader_bytes, viewer_bytes
         Bytes kept for one reader and one viewer, in memory.
 
@@ -107,6 +109,8 @@ class Sender(Closing):
     ------
     ChannelClosed
         If the endpoint cannot be listened at.
+    StorageFailed
+        If what was left in the folder can neither be read nor be put aside.
     """
 
     def __init__(
@@ -116,8 +120,6 @@ class Sender(Closing):
     ) -> None:  # fmt: skip
         self._retention_bytes, self._reader_bytes, self._viewer_bytes = retention_bytes, reader_bytes, viewer_bytes
         self._spill_bytes, self._spill_folder = spill_bytes, spill_folder
-        if spill_folder is not None:
-            put_aside(spill_folder)
         self._lapsed = Lapsed(retention_bytes, spill_bytes)
         self._gatehouse = None if armour is None else Gatehouse(armour)
         self._seats: dict[str, Seat] = {}
@@ -131,6 +133,8 @@ class Sender(Closing):
         self._invalid = 0
         self._closing_at: float | None = None
         self._ended = False
+        if spill_folder is not None and spill_bytes:
+            self._take_up(spill_folder)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._router = listening(self._context, endpoint, armour)
         self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
@@ -301,12 +305,22 @@ class Sender(Closing):
 
     def _recorder(self, receiver: str) -> Seat:
         if receiver not in self._seats:
-            session = _random()
-            store = None
-            if self._spill_folder is not None and self._spill_bytes:
-                store = Spill(self._spill_folder, f"{session:016x}", self._spill_bytes)
-            self._seats[receiver] = RecorderSeat(Outgoing(session, self._retention_bytes, "record", store))
+            channel, _ = self._kept()
+            self._seats[receiver] = RecorderSeat(channel)
         return self._seats[receiver]
+
+    def _kept(self) -> tuple[Outgoing, Spill | None]:
+        """Return a new recorder's channel, and where that keeps what memory has no room for."""
+        session, store = _random(), None
+        if self._spill_folder is not None and self._spill_bytes:
+            store = Spill(self._spill_folder, f"{session:016x}", self._spill_bytes)
+        return Outgoing(session, self._retention_bytes, "record", store), store
+
+    def _take_up(self, folder: Path) -> None:
+        """Offer what a sender that died has left on the disk; its recorders hold no lease."""
+        for name, channel in offer_left(folder, self._kept).items():
+            self._seats[name] = RecorderSeat(channel)
+            self._lapsed.add(name, channel)
 
     def _watcher(self, key: str, hello: Hello) -> Seat:
         """Return the seat of a reader or viewer; a new one if it is a new object, which begins anew."""

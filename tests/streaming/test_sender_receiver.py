@@ -328,6 +328,97 @@ def test_a_restarted_sender_is_found_again_and_the_broken_scan_says_so() -> None
         np.testing.assert_array_equal(collect(receiver.scan("b", WAIT_S), WAIT_S).data, frames_of(scan_of("b")))
 
 
+DYING = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from traffic import batches_of, scan_of
+from beamloop.streaming import Sender
+sender = Sender(retention_bytes=20_000, spill_bytes=1 << 20, spill_folder=Path(sys.argv[1]))
+for name in ("edge", "desk"):
+    scan = scan_of(name, 200, name)
+    sender.begin(scan)
+    for batch in batches_of(scan):
+        if batch.indices[0] < 120:
+            sender.send(batch)
+print(sender.endpoint, flush=True)
+time.sleep(60)
+"""
+
+
+def _dead(folder: Path, *meanwhile: Callable[[str], None]) -> None:
+    """Send two scans from a process of its own, and kill it when it has given 120 frames of each."""
+    command = [sys.executable, "-c", DYING, str(folder), str(Path(__file__).parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        endpoint = child.stdout.readline().strip()
+        for act in meanwhile:
+            act(endpoint)
+        child.kill()
+
+
+def test_what_a_killed_sender_had_on_disk_comes_from_the_next_and_the_rest_is_named(tmp_path: Path) -> None:
+    _dead(tmp_path)
+    for _ in range(2):
+        # The first of them offers and ends, as if it were killed as well.
+        sender = Sender(retention_bytes=20_000, spill_bytes=1 << 20, spill_folder=tmp_path)
+        for name in ("edge", "desk"):
+            with Receiver(sender.endpoint, name) as receiver:
+                incoming = receiver.scan(name, WAIT_S)
+                seen = collect(incoming, WAIT_S, allow_incomplete=True)
+                there = np.flatnonzero(incoming.valid)
+                assert 50 < len(there) < 120
+                assert there.tolist() == list(range(there[0], 120))
+                np.testing.assert_array_equal(seen.data[there], frames_of(incoming.header)[there])
+                assert incoming.lack().startswith(f"lacks {200 - len(there)} of 200 frames: 0-{there[0] - 1}, 120-199")
+                assert incoming.end is not None
+                assert (incoming.end.status, incoming.end.n_frames) == ("failed", len(there))
+                assert f"died with {len(there)} of its frames on the disk" in incoming.end.reason
+        sender.close()
+    with Sender(spill_bytes=1 << 20, spill_folder=tmp_path) as sender:
+        for name in ("edge", "desk"):
+            with Receiver(sender.endpoint, name) as receiver:
+                incoming = receiver.scan(name, WAIT_S)
+                collect(incoming, WAIT_S, allow_incomplete=True)
+                incoming.stored()
+                until(lambda name=name: sender.statistics().receivers[name].retained == 0)
+    assert list(tmp_path.glob("*.spill")) == []
+
+
+def test_what_was_stored_before_the_sender_died_does_not_come_again(tmp_path: Path) -> None:
+    stored: list[int] = []
+
+    def store_some(endpoint: str) -> None:
+        with Receiver(endpoint, "edge") as receiver:
+            incoming = receiver.scan("edge", WAIT_S)
+            for batch in incoming.batches(WAIT_S):
+                stored.extend(batch.indices.tolist())
+                incoming.stored()
+                if len(stored) == 80:
+                    break
+
+    _dead(tmp_path, store_some)
+    with (
+        Sender(retention_bytes=20_000, spill_bytes=1 << 20, spill_folder=tmp_path) as sender,
+        Receiver(sender.endpoint, "edge") as receiver,
+    ):
+        incoming = receiver.scan("edge", WAIT_S)
+        collect(incoming, WAIT_S, allow_incomplete=True)
+        assert stored + np.flatnonzero(incoming.valid).tolist() == list(range(120))
+
+
+def test_a_scan_that_nobody_asked_for_does_not_lie_in_the_way_of_the_next() -> None:
+    with Sender() as sender:
+        for name in ("old", "asked", "new"):
+            send_scan(sender, scan_of(name))
+        with Receiver(sender.endpoint, "edge", credit=2) as receiver:
+            found = receiver.scan("asked", WAIT_S, lambda scan: scan.scan_id == "old")
+            np.testing.assert_array_equal(collect(found, WAIT_S).data, frames_of(scan_of("asked")))
+            found.stored()
+            new = receiver.scan("new", WAIT_S, lambda scan: True)
+            np.testing.assert_array_equal(collect(new, WAIT_S).data, frames_of(scan_of("new")))
+
+
 def _shut(end: socket.socket) -> None:
     with contextlib.suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
