@@ -119,7 +119,7 @@ class Desk:
         # Names of scans must never come again, not even after a restart: frames are told apart by them.
         self._session, self._scans = secrets.token_hex(3), 0
         self._table = CommandTable(answers, self._session)
-        # What was last heard of the instrument, and whether a move has failed since, so that nobody knows where it stands.
+        # What was last heard of the instrument, and whether a move has failed since: nobody knows where it stands then.
         self._facts: dict[str, Any] = {}
         self._is_lost = False
         # Which limits a running scan was last judged by, and why the server halted the last one.
@@ -271,7 +271,7 @@ class Desk:
         try:
             after = self._driver.ask("set", ARRIVE_S, plan=plan.model_dump())
         except BeamloopError as failure:
-            # It may have been moved, but perhaps not to where it was told. A silent driver is asked by the next command.
+            # Moved perhaps, and perhaps not to where it was told. A silent driver is asked by the next command.
             self._is_lost = True
             if not isinstance(failure, DriverSilent):
                 with suppress(BeamloopError):

@@ -67,7 +67,7 @@ class Outflow:
     fault
         Why the disk takes nothing now; empty if it does or is not needed.
     lost
-        Frames that were told as lost, or passed over.
+        Frames that were told as lost, passed over, or let go.
     forgotten
         Messages dropped by `forget` before they were stored.
     invalid
@@ -185,6 +185,12 @@ class Outgoing:
             case ScanEnd():
                 message = End(self._offered, content)
         self._retention.keep(message)
+        return self._offered
+
+    def offer_stored(self) -> int:
+        """Number a batch that the store will hold under that number, and return it."""
+        self._offered += 1
+        self._retention.keep_stored(self._offered)
         return self._offered
 
     def hear(self, message: Hello | Received | Stored) -> None:
@@ -310,6 +316,10 @@ class Outgoing:
         """Note that the connection is gone; nothing is sent until the next hello."""
         self._linked = False
 
+    def lose(self) -> None:
+        """Let go of every batch that is not stored; whoever comes for it is told which frames it lacks."""
+        self._retention.lose()
+
     def forget(self, session: int) -> None:
         """Drop everything retained and start a new numbering; a connected receiver is told.
 
@@ -330,7 +340,7 @@ class Outgoing:
             reading=self._reading, linked=self._linked, offered=self._offered, received=self._received,
             stored=self._stored, sent=self._sent, resent=self._resent, links=self._links,
             retained=len(held), retained_bytes=held.held_bytes,
-            spilled=held.spilled, spilled_bytes=held.spilled_bytes, fault=held.fault, lost=self._lost + held.damaged,
+            spilled=held.spilled, spilled_bytes=held.spilled_bytes, fault=held.fault, lost=self._lost + held.lost,
             forgotten=self._forgotten, invalid=self._invalid,
         )  # fmt: skip
 

@@ -71,7 +71,7 @@ class DoseSettings(Frozen):
                 raise SettingsInvalid(f"no budget {key!r}{nearest(key, {EVERYWHERE, *known})}")
             if wanted <= 0:
                 raise SettingsInvalid(
-                    f"{key} = {wanted:g}: a budget is more than 0 electrons per square metre; to expose nothing at all, "
+                    f"{key} = {wanted:g}: a budget is more than 0 electrons per square metre; to expose nothing, "
                     "take the lease or turn the switch at the instrument"
                 )
             if wanted > known.get(key, np.inf):
