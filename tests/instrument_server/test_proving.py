@@ -130,6 +130,20 @@ def test_a_chain_with_a_broken_link_fails(broken: Callable[[Bench], None]) -> No
     assert not bench.line.passes or bench.line.sticks
 
 
+def test_answers_that_a_busy_machine_keeps_waiting_are_not_taken_for_a_beam_that_went_dark_too_early() -> None:
+    bench = Bench()
+    said = bench.say
+
+    def late(act: str, **facts: object) -> dict[str, Any] | None:
+        if act == "beat":
+            bench.sleep(0.03)
+        return said(act, **facts)
+
+    bench.say = late  # type: ignore[method-assign]
+    # Asked after 0.035 s, answered after 0.065 s: by then a permission of 0.05 s has run out as it should.
+    assert prove(bench.chain).expiry_s == pytest.approx(0.065)
+
+
 def test_a_stopped_instrument_is_not_proved_and_stays_stopped() -> None:
     bench = Bench()
     bench.guard.hear({"word": "stop"}, bench.now_s)
