@@ -24,6 +24,12 @@ LEASE_S = 0.05
 LATE_S = 0.25
 """How much later than it should the beam may go dark before the proof fails; a busy machine adds some."""
 
+WORD_LEASE_S = 1.0
+"""How long the beam may stay open for a word that blanks it at once."""
+
+MOST_OPEN_S = LEASE_S + LATE_S + 2 * WORD_LEASE_S
+"""The longest that a proof can keep the beam open, whatever fails but the guard."""
+
 LOOK_S = 0.005
 
 
@@ -112,7 +118,7 @@ def _expiry(chain: Chain) -> float:
 
 def _word(chain: Chain, word: str) -> tuple[float, int]:
     """Open, say a word as a person would, and return how long rest took and the number of stops so far."""
-    _open(chain, 1.0)
+    _open(chain, WORD_LEASE_S)
     began_s = chain.clock()
     told = _said(chain, "word", word=word, proof=True)
     if told.get("beam") != "confirmed" or told["permitted"] or chain.line.is_open() is not False:
