@@ -121,17 +121,19 @@ class Driver:
 
     def describe(self) -> dict[str, Any]:
         """Return the instrument's description and its present state."""
-        info = self._instrument.describe()
+        return {"info": self._instrument.describe().model_dump(), **self.state()}
+
+    def state(self) -> dict[str, Any]:
+        """Return the instrument's present state."""
         return {
-            "info": info.model_dump(),
-            "parameters": {parameter.name: parameter.value for parameter in info.parameters},
+            "parameters": {parameter.name: parameter.value for parameter in self._instrument.describe().parameters},
             "clock_s": self._instrument.now_s(),
             "dose_electrons": self._instrument.dose_electrons(),
         }
 
     def set(self, plan: SetParameters) -> dict[str, Any]:
         """Set parameters; return how long it took and the state after it."""
-        return {"duration_s": self._moved(plan.values), **self.describe()}
+        return {"duration_s": self._moved(plan.values), **self.state()}
 
     def _moved(self, values: Mapping[str, float]) -> float:
         # Said first and looked at second: the guard halts first and looks second, so one of the two sees the other.
@@ -226,8 +228,8 @@ class Driver:
         verb = message["verb"]
         if verb == "describe":
             yield {"value": self.describe()}
-        elif verb == "forget":
-            self._sender.forget(message["receiver"])
+        elif verb == "lapse":
+            self._sender.lapse(message["receiver"])
             yield {"value": {}}
         else:
             plan = plan_from(message["plan"])
@@ -237,7 +239,7 @@ class Driver:
                 names = (message[key] for key in ("scan", "scan_id", "measurement_id", "receiver"))
                 scan = self.begin(plan, *names)
                 yield {"value": {"scan": scan.model_dump()}}
-                yield {"ended": self.expose(plan, scan).model_dump(), **self.describe()}
+                yield {"ended": self.expose(plan, scan).model_dump(), **self.state()}
 
 
 def obey(driver: Driver, commands: zmq.Socket, events: zmq.Socket, gone: threading.Event) -> None:

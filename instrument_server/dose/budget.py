@@ -74,8 +74,8 @@ class DoseSettings(Frozen):
                 raise SettingsInvalid(f"no budget {key!r}{nearest(key, {EVERYWHERE, *known})}")
             if wanted <= 0:
                 raise SettingsInvalid(
-                    f"{key} = {wanted:g}: a budget is more than 0 electrons per square metre; to expose nothing, stop "
-                    "the instrument"
+                    f"{key} = {wanted:g}: a budget is more than 0 electrons per square metre; to expose nothing, "
+                    "take the lease or turn the switch at the instrument"
                 )
             if wanted > known.get(key, np.inf):
                 raise SettingsInvalid(f"{key} = {wanted:g} is not within {known[key]:g}: a setting may only narrow it")

@@ -249,8 +249,9 @@ class Dose:
         with self.reading() as there:
             so_far = there.read(block.row, block.column, block.shape) / area
         budget, keys, which = self.settings.over(block.row, block.column, block.shape, self._cell_m)
-        # A place that this plan leaves alone is no reason to refuse it.
-        past = np.where(block.electrons > 0, (so_far + more / area) / budget, 0.0)
+        # A place that this plan leaves alone is no reason to refuse it; next to no budget is passed endlessly.
+        with np.errstate(over="ignore"):
+            past = np.where(block.electrons > 0, (so_far + more / area) / budget, 0.0)
         if past.max() <= 1 + ROUNDING:
             return None
         row, column = np.unravel_index(int(past.argmax()), past.shape)

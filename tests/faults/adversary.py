@@ -69,11 +69,8 @@ class Shelf:
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Asked, Reply | None]] = {}
 
-    def of(self, request_id: str) -> Reply | None:
-        return self._kept[request_id][1] if request_id in self._kept else None
-
-    def asked(self, request_id: str) -> Asked | None:
-        return self._kept[request_id][0] if request_id in self._kept else None
+    def kept(self, request_id: str) -> tuple[Asked | None, Reply | None]:
+        return self._kept.get(request_id, (None, None))
 
     def begin(self, request_id: str, asked: Asked) -> None:
         self._kept[request_id] = (asked, None)

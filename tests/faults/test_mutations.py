@@ -136,7 +136,7 @@ def never_returns_credit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Incoming, "take", lambda self, session, count=1: False)
 
 
-LONG = [60, 60, 60]
+LONG = [90, 90, 90]
 MUTATIONS: tuple[tuple[Mutate, tuple[str, ...], list[int] | None], ...] = (
     (forgets_what_was_done, ("eat",), None),
     (answers_every_client_with_its_first_answer, ("eat",), None),

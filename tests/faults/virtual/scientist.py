@@ -7,6 +7,7 @@ survives the process. A request is noted before it is sent and keeps its name un
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from beamloop.core import (
@@ -49,6 +50,8 @@ class Notebook:
         What to do: number of frames of each scan, 0 for a move.
     asked
         Names of requests, by the number of the thing.
+    dwell_s
+        Seconds for each frame of each scan, by its name: a request that is sent again says the same.
     outcomes
         How each request ended, as far as the client knows.
     kept
@@ -62,13 +65,13 @@ class Notebook:
     name: str
     wanted: list[int]
     asked: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    dwell_s: dict[str, float] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)
     kept: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
     whole: set[str] = field(default_factory=set)
     lacks: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     silences: Counter[str] = field(default_factory=Counter)
-    given_up: set[str] = field(default_factory=set)
     missed: set[str] = field(default_factory=set)
     settled: set[int] = field(default_factory=set)
     born: int = 0
@@ -91,8 +94,8 @@ class Notebook:
         return names[-1]
 
 
-def scientist(book: Notebook, dwell_s: float) -> None:
-    """Measure until all is done; start again after every failure."""
+def scientist(book: Notebook, dwell_s: Callable[[], float]) -> None:
+    """Measure until all is done, each scan with the dwell of the moment; start again after every failure."""
     book.born += 1
     while not book.is_done:
         try:
@@ -102,16 +105,14 @@ def scientist(book: Notebook, dwell_s: float) -> None:
                     if number not in book.settled:
                         _do(book, number, instrument, dwell_s)
         except BeamloopError:
-            # It gave the lease back on the way here, and the server forgets the frames of whoever does.
-            book.given_up |= {names[-1] for names in book.asked.values() if names and names[-1] not in book.outcomes}
             current_task().block(0.2)
 
 
-def _do(book: Notebook, number: int, instrument: RemoteInstrument, dwell_s: float) -> None:
+def _do(book: Notebook, number: int, instrument: RemoteInstrument, dwell_s: Callable[[], float]) -> None:
     name, frames = book.request(number), book.wanted[number]
     try:
         if frames:
-            _measure(book, name, frames, instrument, dwell_s)
+            _measure(book, name, frames, instrument, book.dwell_s.setdefault(name, dwell_s()))
         else:
             _move(book, number, name, instrument)
         book.outcomes[name] = "done"
@@ -181,8 +182,7 @@ def _started(book: Notebook, name: str, plan: PointScan, instrument: RemoteInstr
         if "was not announced" not in str(silence):
             raise
         book.silences[name] += 1
-        if name not in book.given_up:
-            book.missed.add(name)
+        book.missed.add(name)
         if book.silences[name] < 2:
             raise
         raise ScanIncomplete(f"it was done, and its frames do not come any more: {silence}") from None

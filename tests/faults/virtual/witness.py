@@ -6,6 +6,7 @@ and replies on the wire, and at what the clients have kept.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -55,6 +56,7 @@ class Witness:
         self._nobody_ran = False
         self._before_arming: dict[str, float | None] = {}
         self.last_arm_s = -1.0
+        self._weighed, self._dark_by_s, self._because = -1, math.inf, ""
 
     # ---- what the instrument does
 
@@ -110,6 +112,7 @@ class Witness:
     def _remember_holder(self) -> None:
         if self.holder is not None:
             self._held_lately[self.holder] = self.held_until
+            self.world.upheavals += 1
 
     def _once(self, request: dict[str, Any], reply: dict[str, Any], since_s: float) -> None:
         name, client = request["request_id"], request["client"]
@@ -151,9 +154,18 @@ class Witness:
         """Say whether the beam may be open now."""
         if self._accusation:
             raise Broken(self._accusation)
-        site, now = self.site, self.world.now_s
-        if not site.beam_is_open:
+        if not self.site.beam_is_open:
             return
+        now = self.world.now_s
+        if self._weighed != self.world.upheavals or self._nobody_ran:
+            self._weigh(now)
+        if now > self._dark_by_s:
+            raise Broken(f"the beam is open {now - self._dark_by_s + GRACE_S:.3f} s after {self._because}")
+
+    def _weigh(self, now: float) -> None:
+        """Find until when the beam may be open, and why no longer."""
+        site, self._weighed = self.site, self.world.upheavals
+        self._dark_by_s, self._because = math.inf, ""
         if not site.someone_runs():
             self._nobody_since, self._nobody_ran = now, True
             return
@@ -167,11 +179,13 @@ class Witness:
         if guard.down_since is not None:
             # Nobody else knows sooner that the guard will not blank for them: its own silence counts then.
             until = max(until, guard.down_since + SILENCE_S)
-        if now > max(until, since + SILENCE_S) + GRACE_S:
-            raise Broken(f"the beam is open {now - until:.3f} s after the lease of the last client ran out")
+        self._dark_by_s = max(until, since + SILENCE_S) + GRACE_S
+        self._because = "the lease of the last client ran out"
         for name, node in site.nodes.items():
-            if node.down_since is not None and now > max(node.down_since, since) + SILENCE_S + GRACE_S:
-                raise Broken(f"the beam is open {now - node.down_since:.3f} s after the {name} went silent")
+            if node.down_since is not None:
+                dark_by_s = max(node.down_since, since) + SILENCE_S + GRACE_S
+                if dark_by_s < self._dark_by_s:
+                    self._dark_by_s, self._because = dark_by_s, f"the {name} was silent for {SILENCE_S:g} s"
 
     def beam_moved(self, is_open: bool) -> None:
         """Note a change of the beam."""
