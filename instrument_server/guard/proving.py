@@ -111,7 +111,7 @@ def _expiry(chain: Chain) -> float:
             return passed_s
         chain.sleep(LOOK_S)
     raise ProofFailed(
-        f"a permission of {LEASE_S:g} s was not renewed, and it was not known to be over within {LEASE_S + LATE_S:g} s; "
+        f"a permission of {LEASE_S:g} s was not renewed, and was not seen to be over within {LEASE_S + LATE_S:g} s; "
         f"after {passed_s:.2f} s the beam reads back as {_read(chain)}"
     )
 
