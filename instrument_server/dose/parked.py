@@ -40,7 +40,7 @@ class ParkedBeam:
         return True
 
     def was_open(self, seconds: float) -> None:
-        """Charge instead how long the beam was open at most."""
+        """Charge instead how long the beam was open, at most what was charged before."""
         # What the disk does not take stays charged in full.
         with suppress(StorageFailed):
             self._dose.settle_parked(self._name, seconds)

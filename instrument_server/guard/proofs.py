@@ -83,9 +83,10 @@ class Proofs:
         try:
             return prove(chain)
         finally:
-            # One that does not read back as dark stays charged in full.
-            if chain.opens and self._parked is not None and chain.line.is_open() is False:
-                self._parked.was_open(chain.clock() - began_s)
+            if chain.opens and self._parked is not None:
+                # One that does not read back as dark stays charged in full.
+                is_dark = chain.line.is_open() is False
+                self._parked.was_open(chain.clock() - began_s if is_dark else MOST_OPEN_S)
 
     def rest_on(self, client: str) -> None:
         """Make sure that this client's exposures may rest on a proof; make one if there is none that counts.

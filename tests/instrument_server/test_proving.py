@@ -273,6 +273,8 @@ def test_a_beam_that_did_not_go_dark_stays_charged_in_full(tmp_path: Path) -> No
         proofs.prove()
     assert bench.line.is_open()
     assert seconds_at_the_parked_probe(dose) == pytest.approx(MOST_OPEN_S)
+    dose.exchange("another", "2026-01-02")
+    assert seconds_at_the_parked_probe(dose) == 0.0, "nothing is held to be still running"
 
 
 def test_an_instrument_that_is_stopped_is_not_charged_for_a_proof_that_was_not_made(tmp_path: Path) -> None:
