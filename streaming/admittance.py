@@ -126,8 +126,8 @@ def answered(socket: zmq.Socket, admittance: Admittance, timeout_s: float) -> bo
 
 
 _UNLISTED = (
-    "the key is not on its list: it is unknown there, revoked or expired; the server's audit says which. "
-    "Ask an engineer of this instrument for a key (beamloop keys add)"
+    "the key is not on its list: it is unknown there, revoked or expired, or has too many connections open; the "
+    "server's audit says which. Ask an engineer of this instrument for a key (beamloop keys add)"
 )
 _LOCKED = "it wants a key; give --key FILE, or set BEAMLOOP_KEY"
 _KEYLESS = "it serves without keys, so it cannot be the one that this key was made for; leave the key out: --key none"
