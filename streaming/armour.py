@@ -82,7 +82,7 @@ class Armour:
         socket.setsockopt(zmq.ZAP_DOMAIN, DOMAIN)
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         socket.monitor(MONITOR, _WATCHED)
-        self.authenticator = Authenticator(context, self._admission, self._crowd, self.turned_away)
+        self.authenticator = Authenticator(context, socket, self._admission, self._crowd, self.turned_away)
 
     def take_off(self) -> None:
         """End the authenticator; for an owner that destroys its context instead of letting it end."""
@@ -104,6 +104,9 @@ class Armour:
 
     def still_admitted(self, user: str) -> str:
         """Return the name of the key of a connection, as `name_of`, by the connection's user id."""
+        if self.authenticator is not None and not self.authenticator.is_alive:
+            # Nobody else reads the list any more, and a revocation must still be felt.
+            self._admission.look()
         return self._admission.admit(user)
 
 
@@ -123,11 +126,13 @@ def user_id(frame: zmq.Frame) -> str:
 
 
 class Authenticator:
-    """Answers ZAP requests of one context until that context ends; any thread may call `stop`."""
+    """Answers ZAP requests for one socket until its context ends; any thread may call `stop`."""
 
     def __init__(
-        self, context: zmq.Context, admission: Admission, crowd: Crowd, turned_away: Callable[[str, str], None]
-    ) -> None:
+        self, context: zmq.Context, socket: zmq.Socket, admission: Admission, crowd: Crowd,
+        turned_away: Callable[[str, str], None],
+    ) -> None:  # fmt: skip
+        self._socket = socket
         self._admission, self._crowd, self._turned_away = admission, crowd, turned_away
         self._over, self._port = threading.Event(), 0
         self._requests, self._handshakes = context.socket(zmq.REP), context.socket(zmq.PAIR)
@@ -143,26 +148,39 @@ class Authenticator:
         self._over.set()
         self._thread.join(1e-3 * 5 * LOOK_MS)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still admits anybody, and reads the list of keys."""
+        return self._thread.is_alive()
+
     def _serve(self) -> None:
         poller = zmq.Poller()
         for socket in (self._requests, self._handshakes):
             poller.register(socket, zmq.POLLIN)
         try:
             while not self._over.is_set():
-                ready = dict(poller.poll(LOOK_MS))
-                self._admission.look()
-                # Who has left makes room for who comes.
-                for event in _arrived(self._handshakes):
-                    self._note(event)
-                if self._requests in ready:
-                    self._answer(self._requests.recv_multipart())
-                for connection in self._crowd.unwelcome(time.monotonic()):
-                    self._cut(connection)
+                self._turn(dict(poller.poll(LOOK_MS)))
         except zmq.ContextTerminated:
             pass
+        except BaseException:
+            self._turned_away("everybody new", "its authenticator has ended: nobody is let in until it is restarted")
+            raise
         finally:
+            # First no event more: with nobody to take them ZeroMQ's own thread would wait, and all who are connected.
+            with suppress(zmq.ZMQError):
+                self._socket.disable_monitor()
             for socket in (self._requests, self._handshakes):
                 socket.close(linger=0)
+
+    def _turn(self, ready: dict[zmq.Socket, int]) -> None:
+        self._admission.look()
+        # Who has left makes room for who comes.
+        for event in _arrived(self._handshakes):
+            self._note(event)
+        if self._requests in ready:
+            self._answer(self._requests.recv_multipart())
+        for connection in self._crowd.unwelcome(time.monotonic()):
+            self._cut(connection)
 
     def _answer(self, request: list[bytes]) -> None:
         version, number, domain, address, _, mechanism, *shown = request

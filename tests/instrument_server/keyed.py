@@ -60,10 +60,10 @@ def new_key(place: Place, name: str, role: Role, days: float, folder: Path) -> S
 
 
 @contextmanager
-def served_with_keys(folder: Path) -> Iterator[Keyed]:
+def served_with_keys(folder: Path, *beside: Path) -> Iterator[Keyed]:
     place = Place(folder / "keys")
     make_folder(place)
-    with served(folder, before='keys = "keys"\n') as bench:
+    with served(folder, "", 'keys = "keys"\n', *beside) as bench:
         yield Keyed(bench, place, folder)
 
 
