@@ -67,7 +67,7 @@ class Outflow:
     fault
         Why the disk takes nothing now; empty if it does or is not needed.
     lost
-        Frames that were told as lost, or passed over.
+        Frames that were told as lost, passed over, or let go.
     forgotten
         Messages dropped by `forget` before they were stored.
     invalid
@@ -185,6 +185,12 @@ class Outgoing:
             case ScanEnd():
                 message = End(self._offered, content)
         self._retention.keep(message)
+        return self._offered
+
+    def offer_stored(self) -> int:
+        """Number a batch that the store will hold under that number, and return it."""
+        self._offered += 1
+        self._retention.keep_stored(self._offered)
         return self._offered
 
     def hear(self, message: Hello | Received | Stored) -> None:
@@ -310,6 +316,10 @@ class Outgoing:
         """Note that the connection is gone; nothing is sent until the next hello."""
         self._linked = False
 
+    def lose(self) -> None:
+        """Let go of every batch that is not stored; whoever comes for it is told which frames it lacks."""
+        self._retention.lose()
+
     def forget(self, session: int) -> None:
         """Drop everything retained and start a new numbering; a connected receiver is told.
 
@@ -330,7 +340,7 @@ class Outgoing:
             reading=self._reading, linked=self._linked, offered=self._offered, received=self._received,
             stored=self._stored, sent=self._sent, resent=self._resent, links=self._links,
             retained=len(held), retained_bytes=held.held_bytes,
-            spilled=held.spilled, spilled_bytes=held.spilled_bytes, fault=held.fault, lost=self._lost + held.damaged,
+            spilled=held.spilled, spilled_bytes=held.spilled_bytes, fault=held.fault, lost=self._lost + held.lost,
             forgotten=self._forgotten, invalid=self._invalid,
         )  # fmt: skip
 
@@ -406,6 +416,7 @@ class Incoming:
         self._name, self._incarnation = receiver, incarnation
         self._reading, self._only, self._codec = reading, only, codec
         self._credit = min(credit, MOST_CREDIT)
+        self._quarter = max(1, self._credit // 4)
         self._session = self._sessions = self._delivered = 0
         self._duplicates = self._stale = self._gaps = self._skipped = self._overrun = self._damaged = 0
         self._link = 1
@@ -415,13 +426,15 @@ class Incoming:
 
     def _start(self, session: int, received: int) -> None:
         self._session = session
-        self._received = self._stored = self._told_stored = received
+        self._received = self._stored = received
         # The last hello told the credit of another numbering, so tell this one's anew.
         self._told_received = self._told_until = received
         self._held = 0
         # Delivered and not stored, in order; a dict because any of them may be stored first.
         self._unstored: dict[int, None] = {}
-        self._beyond, self._told_beyond = Runs(), ()
+        self._beyond = Runs()
+        # How many were stored since the sender was last told.
+        self._untold = 0
 
     @property
     def session(self) -> int:
@@ -441,7 +454,11 @@ class Incoming:
     @property
     def owes(self) -> bool:
         """Whether an acknowledgement waits that is not urgent."""
-        return self._welcomed and (self._received, self._until) != (self._told_received, self._told_until)
+        return self._welcomed and (self._untold > 0 or self._owes_credit)
+
+    @property
+    def _owes_credit(self) -> bool:
+        return (self._received, self._until) != (self._told_received, self._told_until)
 
     @property
     def _until(self) -> int:
@@ -449,8 +466,18 @@ class Incoming:
 
     @property
     def _urgent(self) -> bool:
-        # A quarter of the window at a time: enough to keep the sender busy, few wake-ups.
-        return self._welcomed and self._until - self._told_until >= max(1, self._credit // 4)
+        return self._welcomed and (self._credit_urgent or self._stored_urgent)
+
+    # A quarter of the window at a time: enough to keep the sender busy, few wake-ups.
+
+    @property
+    def _credit_urgent(self) -> bool:
+        return self._until - self._told_until >= self._quarter
+
+    @property
+    def _stored_urgent(self) -> bool:
+        # Or at once if nothing waits here: the source may be waiting for just these.
+        return self._untold >= self._quarter or (self._untold > 0 and not self._held)
 
     def hear(self, message: Message) -> Numbered | None:
         """Take in a message; return it if it is the next in order, to be delivered once."""
@@ -533,13 +560,10 @@ class Incoming:
             if number in self._unstored:
                 del self._unstored[number]
                 self._beyond.add(number, number)
+                self._untold += 1
         self._stored = next(iter(self._unstored), self._received + 1) - 1
         self._beyond.drop_up_to(self._stored)
-        return self._stores_more
-
-    @property
-    def _stores_more(self) -> bool:
-        return self._stored > self._told_stored or self._beyond.pairs(MOST_BEYOND) != self._told_beyond
+        return self._urgent
 
     def ask(self) -> None:
         """Say hello again: nothing was heard for a while."""
@@ -550,20 +574,18 @@ class Incoming:
         if self._refused:
             return []
         if self._asks:
-            self._asks = False
-            self._tell_stored()
+            self._asks, self._untold = False, 0
             return [self._told(self._hello())]
+        if not (self._urgent or (flush and self.owes)):
+            return []
         messages: list[Message] = []
-        if self._urgent or (flush and self.owes):
+        if self._credit_urgent or (flush and self._owes_credit):
             credit = self._credit - self._held
             messages.append(self._told(Received(self._received, credit, self._session)))
-        if self._stores_more:
-            self._tell_stored()
-            messages.append(Stored(self._stored, self._session, self._told_beyond))
+        if self._untold:
+            self._untold = 0
+            messages.append(Stored(self._stored, self._session, self._beyond.pairs(MOST_BEYOND)))
         return messages
-
-    def _tell_stored(self) -> None:
-        self._told_stored, self._told_beyond = self._stored, self._beyond.pairs(MOST_BEYOND)
 
     def _told(self, message: Message) -> Message:
         self._told_received, self._told_until = self._received, self._until

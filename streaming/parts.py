@@ -17,6 +17,9 @@ COPIED_PARTS = 3
 
 COPIED_BYTES = 2**14
 
+# As plain numbers: every operation on the enumeration of pyzmq costs as much as sending a small part.
+_NOW, _MORE, _POLLIN = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.POLLIN)
+
 
 def put(socket: zmq.Socket[bytes], parts: Sequence[Buffer]) -> None:
     """Send a message without waiting.
@@ -28,8 +31,12 @@ def put(socket: zmq.Socket[bytes], parts: Sequence[Buffer]) -> None:
     """
     last = len(parts) - 1
     for place, part in enumerate(parts):
-        flags = zmq.NOBLOCK if place == last else zmq.NOBLOCK | zmq.SNDMORE
-        socket.send(part, flags, copy=memoryview(part).nbytes <= COPIED_BYTES)
+        socket.send(part, _NOW if place == last else _MORE, copy=len(part) <= COPIED_BYTES)
+
+
+def waits(socket: zmq.Socket[bytes]) -> bool:
+    """Tell whether a message waits to be taken."""
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & _POLLIN)
 
 
 def take(socket: zmq.Socket[bytes], copied: int = COPIED_PARTS) -> list[Buffer]:
@@ -40,7 +47,8 @@ def take(socket: zmq.Socket[bytes], copied: int = COPIED_PARTS) -> list[Buffer]:
     zmq.Again
         If there is none.
     """
-    return _rest(socket, [socket.recv(zmq.NOBLOCK)], copied)
+    first = socket.recv(_NOW, copy=False)
+    return [_part(first, copied > 0), *_rest(socket, first, copied - 1)]
 
 
 def take_routed(socket: zmq.Socket[bytes]) -> tuple[zmq.Frame, list[Buffer]]:
@@ -51,14 +59,19 @@ def take_routed(socket: zmq.Socket[bytes]) -> tuple[zmq.Frame, list[Buffer]]:
     zmq.Again
         If there is none.
     """
-    route = socket.recv(zmq.NOBLOCK, copy=False)
-    return route, _rest(socket, [], COPIED_PARTS)
+    route = socket.recv(_NOW, copy=False)
+    return route, _rest(socket, route, COPIED_PARTS)
 
 
-def _rest(socket: zmq.Socket[bytes], parts: list[Buffer], copied: int) -> list[Buffer]:
-    while socket.getsockopt(zmq.RCVMORE):
-        if len(parts) < copied:
-            parts.append(socket.recv(zmq.NOBLOCK))
-        else:
-            parts.append(socket.recv(zmq.NOBLOCK, copy=False).buffer)
+def _rest(socket: zmq.Socket[bytes], part: zmq.Frame, copied: int) -> list[Buffer]:
+    """Return the parts after this one, of which the first `copied` are copied."""
+    parts: list[Buffer] = []
+    # The part itself knows whether more come; asking the socket costs more than receiving.
+    while part.more:
+        part = socket.recv(_NOW, copy=False)
+        parts.append(_part(part, len(parts) < copied))
     return parts
+
+
+def _part(part: zmq.Frame, copied: bool) -> Buffer:
+    return part.bytes if copied else part.buffer

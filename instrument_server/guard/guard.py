@@ -153,7 +153,7 @@ class Guard:
         if message.get("who") == "driver":
             self._acquiring, self._told_s = bool(message.get("acquiring")), said_s
             self._stopping_s = float(message.get("stopping_time_s", self._stopping_s))
-        if act in ("begin", "move"):
+        if act in ("begin", "reopen", "move"):
             return self._begun(act, message, now_s, said_s)
         if act in ("close", "halt"):
             self._close(now_s)
@@ -169,12 +169,16 @@ class Guard:
                 self._watch.renew(float(message["lease_s"]), now_s, said_s)
         else:
             raise WireInvalid(
-                f"a guard knows beat, begin, move, close, halt, word and arm on its private line; got {act!r}"
+                f"a guard knows beat, begin, reopen, move, close, halt, word and arm on its private line; got {act!r}"
             )
         return self._facts(now_s)
 
     def _begun(self, act: str, message: Mapping[str, Any], now_s: float, said_s: float) -> dict[str, Any]:
-        """Number a scan and open the beam for it, or let a move begin; a scan that asks for no time needs no beam."""
+        """Number a scan and open the beam for it, or let a move begin; a scan that asks for no time needs no beam.
+
+        A beam that the driver has blanked in the midst of its scan opens again only on the permission that the scan
+        still has.
+        """
         lease_s = float(message.get("lease_s", 0.0))
         is_over = act == "begin" and 0 < lease_s <= now_s - said_s
         if is_over or now_s > float(message.get("before_s", math.inf)):
@@ -190,6 +194,8 @@ class Guard:
             if message.get("dark") is not True:
                 self._beam_told_s = None
                 self._blanker.open()
+        if act == "reopen" and self._watch.may_be_open(now_s):
+            self._blanker.open()
         if act == "begin":
             self._scan, self._scan_told_s = self._scan + 1, None
         return {"scan": self._scan, **self._facts(now_s)}

@@ -64,7 +64,7 @@ class GuardLine:
         self._socket.connect(endpoint)
 
     def say(
-        self, act: Literal["beat", "begin", "move", "close", "halt", "word", "arm"], **facts: object
+        self, act: Literal["beat", "begin", "reopen", "move", "close", "halt", "word", "arm"], **facts: object
     ) -> dict[str, Any] | None:
         """Send one message; return the guard's answer, or None if it is silent.
 

@@ -198,7 +198,7 @@ def finds_nothing_on_its_disk_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Spill, "get", lambda self, seq: Loss(self._places[seq].scan_id, self._places[seq].frames))
 
 
-LONG = [60, 60, 60]
+LONG = [90, 90, 90]
 MUTATIONS: tuple[tuple[Mutate, tuple[str, ...], list[int] | None], ...] = (
     (forgets_what_was_done, ("eat",), None),
     (answers_every_client_with_its_first_answer, ("eat",), None),

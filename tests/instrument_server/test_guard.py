@@ -358,6 +358,26 @@ def test_a_permission_in_the_dark_runs_out_as_any_and_opens_nothing(guard: Timed
     assert guard.private(said("server", "beat"))["permitted"] is False
 
 
+def test_the_driver_opens_again_what_it_has_blanked_only_on_the_permission_that_its_scan_has(
+    guard: Timed, line: Line, clock: Clock
+) -> None:
+    server, driver = {"token": "secret", "who": "server"}, {"token": "secret", "who": "driver"}
+    assert guard.private({**driver, "act": "reopen"})["open"] is False, "no scan has begun"
+    guard.private({**server, "act": "begin", "lease_s": 1.0})
+    line.close()
+    clock.now_s += 0.5
+    assert guard.private({**driver, "act": "reopen"})["open"] is True
+    line.close()
+    assert "refused" in guard.private({**driver, "act": "reopen", "before_s": clock.now_s - 0.1})
+    assert not line.passes, "nobody waited for it any more"
+    clock.now_s += 0.5
+    assert guard.private({**driver, "act": "reopen"})["open"] is False, "the permission has run out"
+    for word in ("blank", "stop"):
+        guard.private({**server, "act": "begin", "lease_s": 1.0})
+        guard.hear({"word": word})
+        assert guard.private({**driver, "act": "reopen"})["open"] is False
+
+
 def test_a_beat_that_waited_for_a_held_up_guard_counts_from_when_it_was_said(
     guard: Timed, line: Line, clock: Clock
 ) -> None:

@@ -275,11 +275,40 @@ def test_a_lost_stored_is_made_good_by_the_next_hello() -> None:
     outgoing, incoming = _linked()
     outgoing.offer(_scan("a"))
     _flow(outgoing, incoming)
+    incoming.take(incoming.session)
     incoming.store(incoming.session, [1])
     assert incoming.due() == [Stored(1, incoming.session)]
     incoming.ask()
     _flow(outgoing, incoming)
     assert outgoing.statistics().retained == 0
+
+
+def test_what_is_stored_is_told_a_quarter_of_the_window_at_a_time_while_more_waits() -> None:
+    outgoing, incoming = _linked(credit=16)
+    for letter in "abcdefgh":
+        outgoing.offer(_scan(letter))
+    _flow(outgoing, incoming)
+    incoming.take(incoming.session, 7)
+    assert [type(message) for message in incoming.due()] == [Received]
+    assert not any(incoming.store(incoming.session, [number]) for number in (1, 2, 3))
+    assert incoming.owes
+    assert incoming.due() == []
+    assert incoming.store(incoming.session, [4])
+    assert incoming.due() == [Stored(4, incoming.session)]
+    incoming.store(incoming.session, [5])
+    assert incoming.due(flush=True) == [Stored(5, incoming.session)]
+    assert not incoming.owes
+
+
+def test_what_is_stored_is_told_at_once_when_nothing_waits() -> None:
+    outgoing, incoming = _linked(credit=32)
+    outgoing.offer(_scan("a"))
+    outgoing.offer(_scan("b"))
+    _flow(outgoing, incoming)
+    incoming.take(incoming.session)
+    assert not incoming.store(incoming.session, [1])
+    assert incoming.take(incoming.session)
+    assert incoming.due() == [Stored(1, incoming.session)]
 
 
 def test_an_older_hello_that_comes_late_does_not_rewind() -> None:

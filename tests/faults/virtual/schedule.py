@@ -338,7 +338,7 @@ class World:
                 raise Broken(f"{name} was told as done and lacks {set(range(frames)) - set(book.kept[name])}")
 
     def _check_losses(self, book: Notebook, name: str, frames: int) -> None:
-        """What the instrument gave whole comes whole, unless its driver died or another client took over."""
+        """What the instrument gave whole comes whole, also after others held the lease, unless its driver died."""
         scans = self.witness.scan_of[name]
         lost = book.lost[name]
         if lost and (self.pausable or lost & set(book.kept[name])):
@@ -347,7 +347,7 @@ class World:
             return
         told = book.lacks.get(name) or book.outcomes[name]
         is_lost = name in book.lacks or (name in book.missed and "do not come any more" in told)
-        if not is_lost or len(self.books) > 1 or not scans:
+        if not is_lost or not scans:
             return
         if (
             len(self.witness.frames[scans[0]]) == frames

@@ -81,7 +81,6 @@ class Notebook:
     lacks: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     silences: Counter[str] = field(default_factory=Counter)
-    given_up: set[str] = field(default_factory=set)
     missed: set[str] = field(default_factory=set)
     settled: set[int] = field(default_factory=set)
     born: int = 0
@@ -116,8 +115,6 @@ def scientist(book: Notebook, dwell_s: Callable[[], float]) -> None:
                 with instrument.lease("virtual"):
                     _do_all(book, instrument, dwell_s)
         except BeamloopError:
-            # It gave the lease back on the way here, and the server forgets the frames of whoever does.
-            book.given_up |= {names[-1] for names in book.asked.values() if names and names[-1] not in book.outcomes}
             current_task().block(0.2)
 
 
@@ -200,8 +197,7 @@ def _started(book: Notebook, name: str, plan: PointScan, instrument: RemoteInstr
         if "was not announced" not in str(silence):
             raise
         book.silences[name] += 1
-        if name not in book.given_up:
-            book.missed.add(name)
+        book.missed.add(name)
         if book.silences[name] < 2:
             raise
         raise ScanIncomplete(f"it was done, and its frames do not come any more: {silence}") from None

@@ -36,10 +36,10 @@ class Nothing(zmq.Again):
 
 
 class Frame:
-    """One part of a message."""
+    """One part of a message, and whether more of its parts follow."""
 
-    def __init__(self, data: bytes) -> None:
-        self.bytes, self.buffer = data, memoryview(data)
+    def __init__(self, data: bytes, more: bool) -> None:
+        self.bytes, self.buffer, self.more = data, memoryview(data), more
 
 
 class Connection:
@@ -188,7 +188,7 @@ class Socket:
         if not self._rest:
             self._rest.extend(self.recv_multipart(flags))
         part = self._rest.popleft()
-        return part if copy else Frame(part)
+        return part if copy else Frame(part, bool(self._rest))
 
     def recv_multipart(self, flags: int = 0, copy: bool = True) -> list[Any]:
         if not self._inbox and not flags & NOBLOCK:
@@ -196,7 +196,7 @@ class Socket:
         if not self._inbox:
             raise Nothing
         parts = self._inbox.popleft()
-        return parts if copy else [Frame(part) for part in parts]
+        return parts if copy else [Frame(part, place < len(parts) - 1) for place, part in enumerate(parts)]
 
     def poll(self, timeout: float | None = None, flags: int = POLLIN) -> int:
         return POLLIN if wait_ready([self], None if timeout is None else timeout / 1000) else 0
