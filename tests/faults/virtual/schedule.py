@@ -83,9 +83,10 @@ class World:
         self.witness = Witness(self.hub, lease_s=1.0)
         self.bench: Bench | None = None
         # Bounds that a client whose disk is full for a while will reach, first in memory and then on disk.
-        bounds = {"memory_bytes": self.rng.choice((8, 16)) * 1100, "disk_bytes": self.rng.choice((0, 8 * 1500))}
+        tight = {"memory_bytes": self.rng.choice((8, 16)) * 1100, "disk_bytes": self.rng.choice((0, 8 * 1500))}
+        self.is_tight = self.rng.random() < 0.5
         self.pausable = wanted is not None or self.rng.random() < 0.7
-        self.site = Site(self.hub, self.net, self.faces, self._make_bench, {"frames": bounds})
+        self.site = Site(self.hub, self.net, self.faces, self._make_bench, {"frames": tight if self.is_tight else {}})
         self.witness.site = self.site
         self.site.at_beam = self.witness.beam_moved
         self.faces.heard, self.faces.answered = self.witness.heard, self.witness.answered
@@ -347,7 +348,8 @@ class World:
             return
         told = book.lacks.get(name) or book.outcomes[name]
         is_lost = name in book.lacks or (name in book.missed and "do not come any more" in told)
-        if not is_lost or not scans:
+        # Tight bounds have no room even for the account of what former holders have not fetched.
+        if not is_lost or not scans or (self.is_tight and len(self.books) > 1):
             return
         if (
             len(self.witness.frames[scans[0]]) == frames

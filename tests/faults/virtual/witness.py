@@ -232,6 +232,10 @@ class Witness:
         if guard.down_since is not None:
             # Nobody else knows sooner that the guard will not blank for them: its own silence counts then.
             until = max(until, guard.down_since + SILENCE_S)
+        else:
+            # One that goes on before that blanks as soon as it runs.
+            since_s, again_s = guard.held_up
+            until = max(until, min(again_s, since_s + SILENCE_S))
         self._dark_by_s = max(until, since + WAKING_S) + GRACE_S
         self._because = "the lease of the last client ran out"
         for name, node in site.nodes.items():
