@@ -15,7 +15,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core import Acquisition, DoseRefused, InstrumentInfo, LimitRefused, ScanEnd, StorageFailed
+from ...core import (
+    Acquisition,
+    DoseRefused,
+    InstrumentInfo,
+    LimitRefused,
+    PointScan,
+    ScanEnd,
+    SettingsInvalid,
+    StorageFailed,
+)
 from ...core.dose import spelt_dose
 from .budget import DoseSettings, cell_of
 from .count import cost_of
@@ -157,6 +166,19 @@ class Dose:
                 end.scan_id, reserved, self._block(plan, reserved.stage, cost.electrons, cost.positions)
             )
             return cost.wrong
+
+    def reserve_parked(self, name: str, seconds: float, values: Values) -> None:
+        """Charge the place under the parked probe with so many seconds of open beam; raises as `reserve`."""
+        if self.settings.parked_m is None:
+            raise SettingsInvalid("dose.parked_m is not set: where the parked probe stands is not known")
+        self.reserve(name, PointScan(detector=name, points=(self.settings.parked_m,), dwell_s=seconds), values)
+
+    def settle_parked(self, name: str, seconds: float) -> None:
+        """Charge instead how long it was open, at most what was reserved; raises as `settle`."""
+        with self._lock:
+            reserved = self._open.pop(name)
+            part = min(1.0, seconds / reserved.plan.dwell_s)
+            self._charge_instead(name, reserved, reserved.block.scaled(part))
 
     def release(self, scan_id: str) -> None:
         """Give back the whole charge of a scan that was refused before it began; raises as `settle`."""

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from beamloop.core import BeamloopError
 from beamloop.edge_client.connection.address import Address
 from beamloop.edge_client.connection.guard_line import say
+from beamloop.edge_client.instrument import connect
 
 from .bench import Bench, frame_of
 from .calls import Faces
 from .hub import Hub, Node, Stuck
 from .installed import installed
 from .links import FAIR, Weather
+from .onlookers import look_on, read_along
 from .scientist import Notebook, scientist
 from .site import PORT, Site
 from .sockets import Net
@@ -41,7 +43,7 @@ QUICK_S = 0.002
 FAULTS = (
     "kill server", "kill guard", "kill driver", "kill client", "pause server", "pause guard", "pause driver",
     "pause client", "clog", "cut", "cable", "swizzle", "hang", "raise", "stop", "blank", "pause", "weather", "rival",
-    "kill all", "leave", "eat", "eat",
+    "kill all", "leave", "eat", "eat", "usurp", "give", "look on", "read along",
 )  # fmt: skip
 
 
@@ -56,12 +58,17 @@ class Played:
     virtual_s: float
     steps: int
     words: dict[str, int] = field(default_factory=dict)
+    onlooked: Counter[str] = field(default_factory=Counter)
 
     def met(self) -> Counter[str]:
         """Return what the clients met: how their requests ended, and how many were asked for again."""
         ends = Counter(outcome.partition(":")[0] for book in self.books for outcome in book.outcomes.values())
         again = sum(len(names) > 1 for book in self.books for names in book.asked.values())
-        return ends + Counter({"asked again": again, "words": self.words["said"], "answers": self.words["answered"]})
+        return (
+            ends
+            + self.onlooked
+            + Counter({"asked again": again, "words": self.words["said"], "answers": self.words["answered"]})
+        )
 
 
 class World:
@@ -84,6 +91,8 @@ class World:
         self.hub.watchers.append(self.witness.look)
         self.books = [Notebook("ada", self._list() if wanted is None else wanted)]
         self.clients: dict[str, Node] = {}
+        self.onlookers: dict[str, Node] = {}
+        self.onlooked: Counter[str] = Counter()
         self.dwell_s = self.rng.choice((0.002, 0.01, 0.05, 0.1))
         self.faults_left = self.rng.choice((1, 2, 4, 8)) if faults is None else faults
         self.done: list[str] = []
@@ -176,7 +185,13 @@ class World:
         elif verb == "weather":
             self._storm()
         elif verb == "rival":
-            self._rival()
+            self._colleague("bob")
+        elif verb == "usurp":
+            self._colleague("eve", "nobody answers")
+        elif verb == "give":
+            self._give("bob")
+        elif what in ("look on", "read along"):
+            self._onlooker(what)
         elif verb == "eat":
             self.to_eat = self.rng.choice((1, 2, 5))
         elif verb == "leave":
@@ -207,17 +222,46 @@ class World:
         return True
 
     def _storm(self) -> None:
-        rng = self.rng
         for offset in range(3):
-            self.net.way("ada", PORT + offset).weather = Weather(
-                delay_s=(1e-4, rng.choice((1e-3, 0.05, 0.3))), loss=rng.choice((0.0, 0.02, 0.2)),
-                doubling=rng.choice((0.0, 0.1)), disorder=rng.choice((0.0, 0.2)),
-            )  # fmt: skip
+            self.net.way("ada", PORT + offset).weather = self._weather()
 
-    def _rival(self) -> None:
-        if len(self.books) == 1:
-            self.books.append(Notebook("bob", [self.rng.choice((0, 2))]))
+    def _weather(self) -> Weather:
+        rng = self.rng
+        return Weather(
+            delay_s=(1e-4, rng.choice((1e-3, 0.05, 0.3))), loss=rng.choice((0.0, 0.02, 0.2)),
+            doubling=rng.choice((0.0, 0.1)), disorder=rng.choice((0.0, 0.2)),
+        )  # fmt: skip
+
+    def _colleague(self, name: str, breaks_glass: str = "") -> None:
+        """Let another client come who wants one thing, and asks for the lease or takes it."""
+        wanted = [self.rng.choice((0, 2))]
+        if name not in self.clients:
+            self.books.append(Notebook(name, wanted, breaks_glass=breaks_glass))
             self._client(self.books[-1])
+
+    def _give(self, to: str) -> None:
+        """Let the holder hand the lease to another client, whatever is under way."""
+        self._colleague(to)
+        person = self.hub.node("ada")
+
+        def give() -> None:
+            with suppress(BeamloopError), connect(f"127.0.0.1:{PORT}", name="ada") as instrument:
+                instrument.hand_over(to)
+
+        person.spawn(give)
+
+    def _onlooker(self, what: str) -> None:
+        """Let somebody look on over a line of their own, in weather of its own, which may be cut."""
+        name, work = ("vic", look_on) if what == "look on" else ("rea", read_along)
+        if name in self.onlookers:
+            return
+        node = self.onlookers[name] = self.hub.node(name)
+        link = self.net.way(name, PORT + 1)
+        link.weather = self._weather()
+        if self.rng.random() < 0.5:
+            self.hub.after(self.rng.random(), link.cut, self.rng.random() < 0.5)
+            self.hub.after(1.0 + self._while(), link.heal)
+        node.spawn(lambda: work(name, self.witness, self.onlooked))
 
     def say(self, word: Any, within_s: float = 2.0, answered: Callable[[Any], None] = lambda report: None) -> None:
         """Let a person say a word to the guard, and hold the answer against what is."""
@@ -339,4 +383,6 @@ def play(
             error.add_note(f"replay: python tests/faults/play.py {seed} --log")
             error.add_note("\n".join(made.hub.log[-60:]))
             raise
-        return Played(seed, made.hub.log, made.books, made.done, made.hub.now_s, made.hub.steps, made.words)
+        return Played(
+            seed, made.hub.log, made.books, made.done, made.hub.now_s, made.hub.steps, made.words, made.onlooked
+        )
