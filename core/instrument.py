@@ -128,6 +128,9 @@ class InstrumentInfo(Frozen):
         Whether its count of electrons is a measurement of its own; if not, exposure times current stands for it.
     timing
         How long its scans take beside the exposure; None if it does not say.
+    blanks_between
+        Whether the beam may be blanked between two batches of a scan and opened again, without harm to the next:
+        done while frames wait for room. If not, the beam stays as the driver leaves it meanwhile.
     processes
         `separate`: driver and server are processes of their own. `one`: they share one, see `guarantee`.
     doc
@@ -147,6 +150,7 @@ class InstrumentInfo(Frozen):
     beam_current: str | None = None
     counts_dose: bool = True
     timing: Timing | None = None
+    blanks_between: bool = False
     processes: Literal["separate", "one"] = "separate"
     doc: str = ""
 

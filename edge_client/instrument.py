@@ -206,15 +206,17 @@ class RemoteInstrument(Closing):
         return self._tenure.wait(purpose or self._purpose, timeout_s, waiting)
 
     def hand_over(self, to: str) -> LeaseInfo:
-        """Give the lease to a named client, without a gap; a scan under way goes on. Needs the lease.
+        """Give the lease to a client that waits for it, without a gap; a scan under way goes on. Needs the lease.
 
-        They hold it from now on, and lose it again unless they take it (`take_lease`, `wait_for_lease`) within
-        its length.
+        It can also be given back to one that has lost it to another. They hold it from now on, and lose it again
+        unless they take it (`take_lease`, `wait_for_lease`) within its length.
 
         Raises
         ------
         LeaseHeld
             If it is not ours to give.
+        UnknownName
+            If nobody of this name waits for it or has lost it; the message names those who do.
         """
         return self._tenure.hand_over(to)
 

@@ -123,10 +123,11 @@ class Answers:
         """Return what was under way when the file was opened, oldest first, and was not settled since it was begun."""
         return self._unsettled
 
-    def of(self, request_id: str) -> Reply | None:
-        """Return the stored answer to this request; None if it was never begun.
+    def kept(self, request_id: str) -> tuple[Asked | None, Reply | None]:
+        """Return what was asked under this id, and the stored answer; both None if it was never begun.
 
-        One that was begun and never answered gives a failed reply with the error `Interrupted`.
+        One that was begun and never answered gives a failed reply with the error `Interrupted`. What was asked is
+        None for requests from before that was kept (format 2).
 
         Raises
         ------
@@ -135,17 +136,13 @@ class Answers:
         """
         row = self._row(request_id)
         if row is None:
-            return None
-        return _interruption(request_id) if row.reply is None else Reply.model_validate_json(row.reply)
+            return None, None
+        reply = _interruption(request_id) if row.reply is None else Reply.model_validate_json(row.reply)
+        return None if row.asked is None else Asked.model_validate_json(row.asked), reply
 
-    def asked(self, request_id: str) -> Asked | None:
-        """Return what was asked under this id; None if nothing was, or before that was kept (format 2)."""
-        row = self._row(request_id)
-        return None if row is None or row.asked is None else Asked.model_validate_json(row.asked)
-
-    def begun(self, request_id: str) -> bool:
-        """Tell whether this request was begun, answered or not."""
-        return self._row(request_id) is not None
+    def of(self, request_id: str) -> Reply | None:
+        """Return the stored answer alone."""
+        return self.kept(request_id)[1]
 
     def begin(self, request_id: str, asked: Asked | None = None) -> None:
         """Keep that this request is going to be done; to be called before anything is done.

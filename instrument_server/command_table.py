@@ -26,12 +26,11 @@ MOST_FLEETING = 10_000
 class Ledger(Protocol):
     """Keeps begun commands and their answers: `Answers` in the server."""
 
-    def of(self, request_id: str) -> Reply | None:
-        """Return the answer to a request, an interruption if it was begun only, None if it never was."""
-        ...
+    def kept(self, request_id: str) -> tuple[Asked | None, Reply | None]:
+        """Return what was asked under this id, and the answer: an interruption if it was begun only.
 
-    def asked(self, request_id: str) -> Asked | None:
-        """Return what was asked under this id; None if nothing was, or it was not kept."""
+        Both are None if it never was begun; what was asked is None as well if it was not kept.
+        """
         ...
 
     def begin(self, request_id: str, asked: Asked) -> None:
@@ -69,6 +68,8 @@ class CommandTable:
         self._fleeting: dict[str, tuple[Asked, Reply]] = {}
         # Scans under way by name; one that ended before its beginning was answered has no request yet.
         self._scans: dict[str, str | None] = {}
+        # One request is looked up several times on its way; its digest is taken once.
+        self._last: tuple[Request, Asked] | None = None
         self._interrupted = ledger.unsettled()
 
     def interrupted(self) -> tuple[Interruption, ...]:
@@ -77,7 +78,7 @@ class CommandTable:
 
     def known(self, request: Request) -> Reply | None:
         """Return what became of this request, None if it was never begun; another's answer is never given."""
-        name, asked = request.request_id, asked_by(request)
+        name, asked = request.request_id, self._asked(request)
         with self._lock:
             before, reply = self._kept(name)
             if before is not None and before.digest != asked.digest:
@@ -104,7 +105,7 @@ class CommandTable:
         lasting
             Whether it is kept on the disk; a disk that takes no note refuses it then.
         """
-        name, asked = request.request_id, asked_by(request)
+        name, asked = request.request_id, self._asked(request)
         with self._lock:
             known = self.known(request)
             if known is not None:
@@ -134,12 +135,18 @@ class CommandTable:
             if complete:
                 self._settle(*(one.request_id for one in self._interrupted))
 
+    def _asked(self, request: Request) -> Asked:
+        last = self._last
+        if last is None or last[0] is not request:
+            last = self._last = (request, asked_by(request))
+        return last[1]
+
     def _kept(self, name: str) -> tuple[Asked | None, Reply | None]:
         if name in self._under_way:
             return self._under_way[name], None
         if name in self._fleeting:
             return self._fleeting[name]
-        return self._ledger.asked(name), self._ledger.of(name)
+        return self._ledger.kept(name)
 
     def _stored(self, name: str, reply: Reply) -> Reply:
         scan = str(reply.value.get("scan", {}).get("scan_id", ""))

@@ -82,6 +82,8 @@ class Driver:
         Takes facts for the server while a scan runs.
     line
         The guard's line to beam and motion.
+    reopen
+        Asks the guard to open the beam again for the scan under way, and tells whether it did.
 
     Attributes
     ----------
@@ -100,13 +102,16 @@ class Driver:
         gone: threading.Event,
         tell: Callable[[Mapping[str, Any]], None],
         line: Blanker,
+        reopen: Callable[[], bool],
     ) -> None:
         self._instrument, self._sender, self._gone = instrument, sender, gone
-        self._tell, self._line = tell, line
-        self.stopping_time_s = instrument.describe().stopping_time_s
+        self._tell, self._line, self._reopen = tell, line, reopen
+        info = instrument.describe()
+        self.stopping_time_s, self._blanks_between = info.stopping_time_s, info.blanks_between
         line.moves(False)
         self._number = 0
         self._told_s: float | None = None
+        self._dimmed = False
         self.acquiring = False
         self.halted = 0
 
@@ -116,17 +121,19 @@ class Driver:
 
     def describe(self) -> dict[str, Any]:
         """Return the instrument's description and its present state."""
-        info = self._instrument.describe()
+        return {"info": self._instrument.describe().model_dump(), **self.state()}
+
+    def state(self) -> dict[str, Any]:
+        """Return the instrument's present state."""
         return {
-            "info": info.model_dump(),
-            "parameters": {parameter.name: parameter.value for parameter in info.parameters},
+            "parameters": {parameter.name: parameter.value for parameter in self._instrument.describe().parameters},
             "clock_s": self._instrument.now_s(),
             "dose_electrons": self._instrument.dose_electrons(),
         }
 
     def set(self, plan: SetParameters) -> dict[str, Any]:
         """Set parameters; return how long it took and the state after it."""
-        return {"duration_s": self._moved(plan.values), **self.describe()}
+        return {"duration_s": self._moved(plan.values), **self.state()}
 
     def _moved(self, values: Mapping[str, float]) -> float:
         # Said first and looked at second: the guard halts first and looks second, so one of the two sees the other.
@@ -144,7 +151,7 @@ class Driver:
 
     def begin(self, plan: Acquisition, number: int, scan_id: str, measurement_id: str, receiver: str) -> Scan:
         """Announce a scan to its receiver and return its header; `number` is the guard's for it."""
-        self._number = number
+        self._number, self._dimmed = number, False
         scan = self._instrument.begin(plan, scan_id, measurement_id, receiver)
         info = self._instrument.describe()
         # An expectation is computed and can always wait.
@@ -169,6 +176,8 @@ class Driver:
                         lost.add(*run)
                 if self.must_end():
                     raise BeamBlanked("the guard called a halt")
+                if self._dimmed and sent + len(lost) < scan.n_frames:
+                    self._go_on()
             if sent + len(lost) != scan.n_frames:
                 raise DriverFailed(f"it gave {sent + len(lost)} frames and ended, {scan.n_frames} were announced")
         except (BeamBlanked, ChannelClosed) as error:
@@ -199,11 +208,20 @@ class Driver:
         return taken
 
     def _waiting(self, receiver: str) -> bool:
+        if self._blanks_between and self._line.is_open():
+            # Between two batches nothing is measured, and the place under the probe would take dose for nothing.
+            self._line.close()
+            self._dimmed = True
         now_s = time.monotonic()
         if self._told_s is None or now_s - self._told_s >= TELL_S:
             self._told_s = now_s
             self._tell({"frames_wait": f"{receiver!r}: {self._sender.waits_for(receiver)}"})
         return self.must_end()
+
+    def _go_on(self) -> None:
+        self._dimmed = False
+        if not self._reopen():
+            raise BeamBlanked("the guard did not open the beam again, which was blanked while frames waited")
 
     def answers(self, message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Do what one message asks; yield the answer, and for an acquisition its end later."""
@@ -221,7 +239,7 @@ class Driver:
                 names = (message[key] for key in ("scan", "scan_id", "measurement_id", "receiver"))
                 scan = self.begin(plan, *names)
                 yield {"value": {"scan": scan.model_dump()}}
-                yield {"ended": self.expose(plan, scan).model_dump(), **self.describe()}
+                yield {"ended": self.expose(plan, scan).model_dump(), **self.state()}
 
 
 def obey(driver: Driver, commands: zmq.Socket, events: zmq.Socket, gone: threading.Event) -> None:
@@ -257,6 +275,11 @@ def beat(line: GuardLine, driver: Driver, done: threading.Event, blank: Callable
             driver.halted = facts["halted"]
 
 
+def _reopened(line: GuardLine) -> bool:
+    facts = line.say("reopen")
+    return facts is not None and facts.get("open") is True
+
+
 def drive(orders: DriverOrders, gone: threading.Event, turned_away: Callable[[str, str], None]) -> None:
     """Make the instrument and serve it until told to close; `turned_away` hears who was refused frames, and why."""
     blanker: Blanker = find(BLANKERS, orders.blanker)(orders.folder)
@@ -277,7 +300,11 @@ def drive(orders: DriverOrders, gone: threading.Event, turned_away: Callable[[st
         spill_folder=orders.folder / "frames", reader_bytes=bounds.reader_bytes, viewer_bytes=bounds.viewer_bytes,
         armour=armour,
     ) as sender:  # fmt: skip
-        driver = Driver(instrument, sender, gone, lambda facts: events.send(pack({"told": facts})), blanker)
+
+        def tell(facts: Mapping[str, Any]) -> None:
+            events.send(pack({"told": facts}))
+
+        driver = Driver(instrument, sender, gone, tell, blanker, lambda: _reopened(line))
         beats = threading.Thread(target=beat, args=(line, driver, done, blanker.close), name="beat")
         beats.start()
         try:

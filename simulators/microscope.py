@@ -208,6 +208,7 @@ class Microscope:
             stage=STAGE,
             beam_current=BEAM_CURRENT,
             timing=TIMING,
+            blanks_between=True,
             doc="virtual STEM: particles on a carbon film with a hidden iron content",
         )
 

@@ -1,7 +1,7 @@
 """Frames made smaller for a slow line, without loss: Bitshuffle and LZ4, by Blosc2.
 
 A receiver that asks for it gets frames squeezed; which it does over a network, where it pays, and not on
-its own computer, where it costs (docs/decisions/0012-frames-are-squeezed-for-a-network.md). What comes is
+its own computer, where it costs (docs/decisions/0013-frames-are-squeezed-for-a-network.md). What comes is
 believed only as far as its header promises exactly the bytes that the frames need, so a small message
 cannot claim memory.
 

@@ -68,7 +68,8 @@ def _lines(report: DoseReport) -> Iterator[str]:
         yield f"left: {spelt_dose(float(left.min()))} where it is least, within the map"
     else:
         yield "budget: none is set"
-    yield from _picture(report)
+    if float(report.map().data.max()) > 0:
+        yield from _picture(report)
 
 
 def _picture(report: DoseReport) -> Iterator[str]:

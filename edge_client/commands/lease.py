@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ...core import LeaseHeld, LeaseInfo, UnknownName, nearest
+from ...core import LeaseHeld, LeaseInfo
 from ..instrument import RemoteInstrument, connect
 from .queueing import queued
 from .standing import standing
@@ -30,7 +30,7 @@ def lease(
     host: Annotated[str, typer.Argument(help="HOST or HOST:PORT of the instrument.")] = "localhost:7440",
     word: Annotated[Word, typer.Argument(help="What to do about the lease.")] = Word.show,
     purpose: Annotated[str, typer.Option(help="What it is for; everybody sees it.")] = "held from the command line",
-    to: Annotated[str | None, typer.Option(help="give: who of those that wait gets it.")] = None,
+    to: Annotated[str | None, typer.Option(help="give: who gets it: one that waits, or that had it before.")] = None,
     holder: Annotated[
         str | None, typer.Option("--as", help="give: the client whose lease it is; the present holder if not given.")
     ] = None,
@@ -85,13 +85,6 @@ def _give(host: str, to: str | None, holder: str | None, key: str | None, as_jso
         present = looking.state().lease
     if present is None:
         raise LeaseHeld("nobody holds the lease, so there is nothing to give; take it")
-    waiting = [one.client for one in present.queue]
-    if to not in waiting:
-        # A name that was mistyped would leave the instrument with nobody.
-        raise UnknownName(
-            f"nobody named {to!r} waits for the lease{nearest(to, waiting)}. They ask "
-            f"for it with `beamloop lease {host} wait`, or any program with `wait_for_lease`"
-        )
     holder = holder or present.holder
     with connect(host, name=holder, key=key) as instrument:
         given = instrument.hand_over(to)

@@ -99,10 +99,10 @@ def watch_over(orders: GuardOrders, orphaned: threading.Event) -> None:
         poller.register(public, zmq.POLLIN)
         poller.register(private, zmq.POLLIN)
         while not orphaned.is_set():
-            poller.poll(POLL_MS)
-            for envelope, frame in _arrived(private):
+            ready = dict(poller.poll(POLL_MS))
+            for envelope, frame in _arrived(private) if private in ready else ():
                 _send(private, envelope, _understood(frame, lambda message: guard.private(message, time.monotonic())))
-            for envelope, frame in _arrived(public):
+            for envelope, frame in _arrived(public) if public in ready else ():
                 heard = _heard(guard, armour, frame)
                 if not isinstance(heard, Heard):
                     _send(public, envelope, heard)

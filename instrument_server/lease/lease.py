@@ -15,7 +15,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...core import LeaseHeld, LeaseInfo, LeaseTaken, Waiting
+from ...core import LeaseHeld, LeaseInfo, LeaseTaken, UnknownName, Waiting
+from ...core.nearest import nearest
 
 MOST_CLAIMS = 64
 """Holder and waiting clients together; more are refused."""
@@ -93,19 +94,31 @@ class Lease:
     def hand_over(self, client: str, to: str, now_s: float) -> LeaseInfo:
         """Give the lease of `client` to another, without a gap; it runs out unless they renew it within its length.
 
+        Others are those who wait, whose heartbeat takes it up, and those who had it and lost it to somebody, so that
+        it can be given back. Any other name may be nobody's, and would leave the instrument with nobody.
+
         Raises
         ------
         LeaseHeld
             If `client` does not hold it, or is to be given what they have.
+        UnknownName
+            If `to` neither waits for it nor lost it to another.
         """
         with self._lock:
             own = self.require(client, now_s)
             if to == client:
                 raise LeaseHeld(f"{client} holds the lease already; name somebody else to hand it over to")
             waiting = self._claim_of(to, now_s)
+            if waiting is None and to not in self._taken:
+                present = [*(claim.client for claim in self._living(now_s)[1:]), *self._taken]
+                raise UnknownName(
+                    f"nobody named {to!r:.80} waits for the lease or has lost it to another{nearest(to, present)}. Who "
+                    "is to have it asks with `beamloop lease HOST wait`, or any program with `wait_for_lease`"
+                )
             purpose = own.purpose if waiting is None else waiting.purpose
             self._line = [claim for claim in self._line if claim not in (own, waiting)]
             self._line.insert(0, _Claim(to, purpose, now_s + self.length_s, f"handed over by {client}"))
+            self._taken.pop(to, None)
             self._remember(client, f"the lease of {client} was handed over to {to}")
             return self._told(now_s)
 

@@ -202,6 +202,7 @@ def record(
     timeout_s: float,
     metadata: Mapping[str, object] | None = None,
     goes_on: Callable[[StorageFailed], bool] = lambda failure: False,
+    stored: Callable[[], None] = lambda: None,
 ) -> Recorded:
     """Record a scan to a new file as it comes, acknowledging frames as they are stored; return what is there.
 
@@ -220,6 +221,8 @@ def record(
     goes_on
         Asked when the disk takes nothing, after a wait of its own; True tries again. Meanwhile frames wait at the
         instrument, whose source pauses at its bound.
+    stored
+        Called after each batch, when it is in the file.
 
     Raises
     ------
@@ -243,6 +246,7 @@ def record(
         for batch in incoming.batches(timeout_s):
             tried(lambda batch=batch: file.add(batch))
             incoming.stored()
+            stored()
         tried(lambda: file.finish(_how_it_ended(incoming)))
     incoming.stored()
     return Recorded(path, int(incoming.valid.sum()), incoming.lack())

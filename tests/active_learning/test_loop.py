@@ -19,6 +19,7 @@ from beamloop.active_learning import (
     StopAsked,
     StopRules,
 )
+from beamloop.active_learning.loop import Closed
 from beamloop.active_learning.policy import grid, random
 from beamloop.core import Measurement, Pool, Prediction, SettingsInvalid, Suggestion, UnknownName
 
@@ -103,6 +104,33 @@ def test_what_was_interrupted_is_charged_and_asked_for_again_under_a_new_name() 
         ("m0000", "interrupted"), ("m0000-2", "interrupted"), ("m0000-3", "done"), ("m0001", "proposed"),
     ]  # fmt: skip
     assert loop.progress.electrons == 16.0
+
+
+def test_closed_candidates_are_never_asked_for_and_when_no_other_is_left_the_run_ends() -> None:
+    loop = Loop(random(pool_of(3), 0), StopRules(points=9), ahead=0)
+    first = loop.start()[0]
+    assert isinstance(first, Measure)
+    closed = tuple({0, 2, 4, 6, 8} - {first.suggestion.candidate})
+    assert loop.handle(Closed(closed)) == []
+    said = loop.handle(Measured(measurement(first)))
+    asked = [first]
+    while isinstance(said[0], Measure):
+        asked.append(said[0])
+        said = loop.handle(Measured(measurement(asked[-1])))
+    assert {command.suggestion.candidate for command in asked} == set(range(9)) - set(closed)
+    assert len(finishes(said)) == 1
+    assert "no candidate is left" in finishes(said)[0]
+
+
+def test_a_candidate_that_is_closed_while_it_is_measured_is_taken_in_all_the_same() -> None:
+    loop = Loop(random(pool_of(3), 0), StopRules(points=9), ahead=0)
+    first = loop.start()[0]
+    assert isinstance(first, Measure)
+    loop.handle(Closed((first.suggestion.candidate,)))
+    (second,) = loop.handle(Measured(measurement(first)))
+    assert isinstance(second, Measure)
+    assert second.suggestion.candidate != first.suggestion.candidate
+    assert loop.progress.points == 1
 
 
 def test_a_repetition_is_asked_for_although_the_run_is_about_to_end() -> None:

@@ -22,7 +22,7 @@ from beamloop.core import (
     Signal,
     Suggestion,
 )
-from beamloop.edge_client import connect
+from beamloop.edge_client import RemoteInstrument, connect
 from beamloop.edge_client.embedded import embedded
 from beamloop.edge_client.experiment import Experiment
 from beamloop.edge_client.record.events import (
@@ -41,6 +41,8 @@ from beamloop.edge_client.record.events import (
 from beamloop.edge_client.record.journal import Entry
 from beamloop.edge_client.record.story import Seen
 
+from .budgeted import CONFIG, CURRENT_A
+
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[str]:
@@ -52,6 +54,28 @@ def simulator() -> Iterator[str]:
             while looking.state().beam == "unknown" and time.monotonic() < until:
                 time.sleep(0.01)
         yield address
+
+
+@pytest.fixture(scope="session")
+def budgeted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve a simulated microscope with limits, a rule and a dose budget; see `budgeted.CONFIG`."""
+    config = tmp_path_factory.mktemp("budgeted") / "stem.toml"
+    config.write_text(CONFIG)
+    with embedded(str(config)) as address:
+        yield address
+
+
+@pytest.fixture
+def stem(budgeted: str) -> Iterator[RemoteInstrument]:
+    """Return the budgeted microscope with the lease, a specimen that had no dose, and its settings as at the start."""
+    with connect(budgeted, purpose="a test") as stem:
+        stem.safety.new_specimen("another")
+        stem.arm()
+        stem.move(beam_current_a=CURRENT_A)
+        while stem.read("defocus_m"):
+            at = stem.read("defocus_m")
+            stem.move(defocus_m=at - max(-1e-7, min(1e-7, at)))
+        yield stem
 
 
 FIELD = Region(y_m=0.0, x_m=0.0, height_m=200e-9, width_m=240e-9)

@@ -66,7 +66,7 @@ def test_what_was_begun_and_not_answered_is_interrupted(file: Path, answers: Ans
     for name in ("r1", "r2", "r3"):
         answers.begin(name)
     answers.store("r2", done(2))
-    assert [answers.begun(name) for name in ("r1", "r2", "r4")] == [True, True, False]
+    assert [answers.of(name) is not None for name in ("r1", "r2", "r4")] == [True, True, False]
     again = reopened(file, answers)
     assert again.interrupted() == ("r1", "r3")
     reply = again.of("r3")
@@ -295,5 +295,5 @@ def test_a_killed_server_knows_what_it_began_and_answered(file: Path) -> None:
             assert found is not None, f"kill {kill}: {word} {name}"
             if word == "answered":
                 assert found.value == {"number": int(name)}
-        number = 1 + max(n for n in range(number, number + 1000) if answers.begun(f"r{n}"))
+        number = 1 + max(n for n in range(number, number + 1000) if answers.of(f"r{n}") is not None)
         answers.close()

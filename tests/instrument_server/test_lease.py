@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from beamloop.core import LeaseHeld, LeaseTaken
+from beamloop.core import LeaseHeld, LeaseTaken, UnknownName
 from beamloop.instrument_server.lease.lease import MOST_CLAIMS, Lease
 
 from ..faults.amount import amount
@@ -111,13 +111,29 @@ def test_a_hand_over_leaves_no_gap_and_must_be_taken_up() -> None:
     lease = Lease(length_s=5.0)
     lease.take("ada", "map", now_s=0.0)
     lease.take("eve", "", now_s=0.0, wait=True)
+    lease.take("bob", "strain", now_s=0.5, wait=True)
     told = lease.hand_over("ada", "bob", now_s=1.0)
-    assert (told.holder, told.purpose, told.how, told.expires_in_s) == ("bob", "map", "handed over by ada", 5.0)
+    assert (told.holder, told.purpose, told.how, told.expires_in_s) == ("bob", "strain", "handed over by ada", 5.0)
     with pytest.raises(LeaseTaken, match="the lease of ada was handed over to bob"):
         lease.renew("ada", now_s=1.0)
     lease.renew("eve", now_s=4.0)
     assert holder(lease, 5.9) == "bob"
     assert holder(lease, 6.0) == "eve", "bob never took it up"
+
+
+def test_nobody_who_is_not_there_is_handed_the_lease_and_those_who_are_are_named() -> None:
+    lease = Lease(length_s=5.0)
+    lease.take("ada", "", now_s=0.0)
+    lease.take("bob", "", now_s=0.0, wait=True)
+    lease.take("eve", "", now_s=1.0, wait=True)
+    with pytest.raises(UnknownName, match=r"'bbo' waits for the lease .*did you mean 'bob'\? known: 'bob', 'eve'"):
+        lease.hand_over("ada", "bbo", now_s=2.0)
+    lease.renew("ada", now_s=4.0)
+    with pytest.raises(UnknownName, match="nobody named 'bob' waits"):
+        lease.hand_over("ada", "bob", now_s=5.5)
+    assert holder(lease, 5.5) == "ada"
+    lease.hand_over("ada", "eve", now_s=5.5)
+    assert lease.hand_over("eve", "ada", now_s=6.0).holder == "ada", "who gave it may be given it back"
 
 
 def test_only_the_holder_hands_over_and_to_somebody_else() -> None:
@@ -163,6 +179,7 @@ class LeaseAgainstAModel(RuleBasedStateMachine):
         super().__init__()
         self.lease, self.now_s = Lease(LENGTH_S), 0.0
         self.asked: list[Claimed] = []
+        self.lost: set[str] = set()
 
     def claim(self, client: str) -> Claimed | None:
         return next((c for c in self.asked if c.client == client), None)
@@ -173,7 +190,7 @@ class LeaseAgainstAModel(RuleBasedStateMachine):
     def refuses(self, word: Callable[[], object]) -> bool:
         try:
             word()
-        except LeaseHeld:
+        except (LeaseHeld, UnknownName):
             return True
         return False
 
@@ -187,6 +204,7 @@ class LeaseAgainstAModel(RuleBasedStateMachine):
         must_refuse = self.holder() not in (None, client) and not wait
         assert self.refuses(lambda: self.lease.take(client, "", self.now_s, wait)) == must_refuse
         if not must_refuse:
+            self.lost.discard(client)
             if self.claim(client) is None:
                 self.asked.append(Claimed(client, 0.0))
             self.extend(client)
@@ -199,13 +217,16 @@ class LeaseAgainstAModel(RuleBasedStateMachine):
     @rule(client=WHO)
     def release(self, client: str) -> None:
         assert self.lease.release(client, self.now_s) == (self.holder() == client)
+        self.lost.discard(client)
         self.asked = [c for c in self.asked if c.client != client]
 
     @rule(client=WHO, to=WHO)
     def hand_over(self, client: str, to: str) -> None:
-        may = self.holder() == client and to != client
+        is_there = self.claim(to) is not None or to in self.lost
+        may = self.holder() == client and to != client and is_there
         assert self.refuses(lambda: self.lease.hand_over(client, to, self.now_s)) != may
         if may:
+            self.lost = self.lost - {to} | {client}
             self.asked = [c for c in self.asked if c.client not in (client, to)]
             self.asked.insert(0, Claimed(to, self.now_s + LENGTH_S))
 
@@ -215,13 +236,16 @@ class LeaseAgainstAModel(RuleBasedStateMachine):
         self.lease.break_glass(client, "", "because", self.now_s)
         self.asked = [c for c in self.asked if c.client not in (client, before)]
         self.asked.insert(0, Claimed(client, self.now_s + LENGTH_S))
+        self.lost.discard(client)
         if before not in (None, client):
+            self.lost.add(before)
             with pytest.raises(LeaseTaken, match=f"{client} took the lease from {before}"):
                 self.lease.require(before, self.now_s)
 
     @rule(stays=st.sampled_from([None, *CLIENTS]))
     def the_switch_is_turned(self, stays: str | None) -> None:
         self.lease.clear("local control", self.now_s, lambda client: client == stays)
+        self.lost |= {c.client for c in self.asked if c.client != stays}
         self.asked = [c for c in self.asked if c.client == stays]
 
     def extend(self, client: str) -> None:

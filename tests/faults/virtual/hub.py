@@ -34,7 +34,7 @@ class Node:
         self.tasks: list[Task] = []
         self.at_death: list[Callable[[], None]] = []
         self.lines: list[str] = []
-        self._backlog: list[Callable[[], None]] = []
+        self._backlog: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
 
     def clock(self) -> float:
         """Return this computer's monotonic seconds; no two nodes agree."""
@@ -51,30 +51,32 @@ class Node:
         self.world.after(0.0, task.begin)
         return task
 
-    def run(self, step: Callable[[], None]) -> None:
+    def run(self, step: Callable[..., None], *how: Any) -> None:
         """Run a step of one of its tasks now, or when the process goes on, or never if it is dead."""
         if not self.alive:
             return
         if self.paused:
-            self._backlog.append(step)
+            self._backlog.append((step, how))
         else:
-            step()
+            step(*how)
 
     def pause(self) -> None:
         """Stop it as SIGSTOP does."""
         if self.alive and not self.paused:
             self.paused, self.down_since = True, self.world.now_s
+            self.world.upheavals += 1
 
     def resume(self) -> None:
         """Let it go on as SIGCONT does."""
         if not self.paused:
             return
         self.paused = False
+        self.world.upheavals += 1
         if self.alive:
             self.down_since = None
         steps, self._backlog = self._backlog, []
-        for step in steps:
-            self.world.after(0.0, lambda step=step: self.run(step))
+        for step, how in steps:
+            self.world.after(0.0, self.run, step, *how)
 
     def kill(self) -> None:
         """End it as SIGKILL does. Call it from the hub only."""
@@ -83,6 +85,7 @@ class Node:
         if self.down_since is None:
             self.down_since = self.world.now_s
         self.alive = False
+        self.world.upheavals += 1
         for task in self.tasks:
             if task and not task.dead:
                 task.throw(Killed)
@@ -124,24 +127,26 @@ class Task(greenlet.greenlet):
         if not self.node.alive:
             raise Killed
         self._ticket += 1
+        world = self.node.world
         if timeout_s is not None:
-            ticket = self._ticket
-            self.node.world.after(
-                self.node.world_seconds(max(0.0, timeout_s)), lambda: self.node.run(lambda: self._go(ticket, False))
-            )
-        return bool(self.node.world.hub.switch())
+            world.after(self.node.world_seconds(max(0.0, timeout_s)), self._come, self._ticket, False)
+        return bool(world.hub.switch())
 
     def wake(self) -> None:
         """Let it go on, if it waits."""
-        ticket = self._ticket
-        self.node.world.after(0.0, lambda: self.node.run(lambda: self._go(ticket, True)))
+        self.node.world.after(0.0, self._come, self._ticket, True)
 
-    def _go(self, ticket: int, woken: bool) -> None:
+    def _come(self, ticket: int, woken: bool) -> None:
+        # Most time-outs are of a wait that is over long since.
         if ticket != self._ticket or self.dead:
+            return
+        if self.node.paused:
+            self.node.run(self._come, ticket, woken)
             return
         self._ticket += 1
         self.switch(woken)
-        self._look()
+        if self.dead:
+            self._look()
 
 
 class Hub:
@@ -158,17 +163,19 @@ class Hub:
         What happened, one line each; the same seed gives the same lines.
     watchers
         Called after every happening, to hold the world against its promises.
+    upheavals
+        How often a process began, paused, went on or died, so that watchers need not look at all of them each time.
     """
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.now_s = 0.0
-        self.steps = 0
+        self.steps = self.upheavals = 0
         self.log: list[str] = []
         self.watchers: list[Callable[[], None]] = []
         self.nodes: list[Node] = []
         self.hub = greenlet.getcurrent()
-        self._next: list[tuple[float, int, Callable[[], None]]] = []
+        self._next: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
         self.outside = Node(self, "outside")
 
@@ -177,6 +184,7 @@ class Hub:
         offset_s, drift = (self.rng.uniform(0.0, 1e5), self.rng.uniform(-1e-3, 1e-3)) if on is None else on.ticks
         node = Node(self, name, offset_s, drift)
         self.nodes.append(node)
+        self.upheavals += 1
         return node
 
     def outside_dead(self) -> Node:
@@ -185,10 +193,10 @@ class Hub:
         gone.alive = False
         return gone
 
-    def after(self, delay_s: float, action: Callable[[], None]) -> None:
+    def after(self, delay_s: float, action: Callable[..., None], *how: Any) -> None:
         """Let something happen later."""
         self._count += 1
-        heapq.heappush(self._next, (self.now_s + delay_s, self._count, action))
+        heapq.heappush(self._next, (self.now_s + delay_s, self._count, action, how))
 
     def note(self, text: str) -> None:
         """Write a line into the log."""
@@ -196,13 +204,14 @@ class Hub:
 
     def run(self, until_s: float, done: Callable[[], bool] = lambda: False) -> bool:
         """Let everything happen up to a time, or until it is done; tell whether it is."""
-        while self._next and self._next[0][0] <= until_s:
+        coming, watchers, pop = self._next, self.watchers, heapq.heappop
+        while coming and coming[0][0] <= until_s:
             if done():
                 return True
-            self.now_s, _, action = heapq.heappop(self._next)
+            self.now_s, _, action, how = pop(coming)
             self.steps += 1
-            action()
-            for watcher in self.watchers:
+            action(*how)
+            for watcher in watchers:
                 watcher()
         self.now_s = max(self.now_s, until_s)
         return done()
@@ -221,7 +230,13 @@ def current_task() -> Task:
     return task
 
 
+def current_living() -> Task | None:
+    """Return the running thread; None outside of all, and in a process that was killed."""
+    task: Any = greenlet.getcurrent()
+    node = getattr(task, "node", None)
+    return None if node is None or not node.alive else task
+
+
 def current_node() -> Node | None:
     """Return the process of the running thread; None outside of all."""
-    task: Any = greenlet.getcurrent()
-    return task.node if isinstance(task, Task) else None
+    return getattr(greenlet.getcurrent(), "node", None)

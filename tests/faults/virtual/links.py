@@ -63,9 +63,9 @@ class Link:
         arrival_s = self.world.now_s + self.delay()
         if not overtakes:
             arrival_s = not_before_s = max(arrival_s, not_before_s)
-        self.world.after(arrival_s - self.world.now_s, lambda: self._arrive(deliver))
+        self.world.after(arrival_s - self.world.now_s, self._arrive, deliver)
         if weather.doubling and rng.random() < weather.doubling:
-            self.world.after(arrival_s - self.world.now_s + self.delay(), lambda: self._arrive(deliver))
+            self.world.after(arrival_s - self.world.now_s + self.delay(), self._arrive, deliver)
         return not_before_s
 
     def _arrive(self, deliver: Callable[[], None]) -> None:

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from beamloop.core import BeamloopError
 from beamloop.edge_client.connection.address import Address
 from beamloop.edge_client.connection.guard_line import say
+from beamloop.edge_client.instrument import connect
 
 from .bench import Bench, frame_of
 from .calls import Faces
 from .hub import Hub, Node, Stuck
 from .installed import installed
 from .links import FAIR, Weather
+from .onlookers import look_on, read_along
 from .scientist import Notebook, scientist
 from .site import PORT, Site
 from .sockets import Net
@@ -28,10 +30,20 @@ from .witness import Broken, Witness
 CALM_S = 300.0
 """Virtual seconds of calm in which everything must come to its end."""
 
+WHOLE_EVERY = 4
+"""Of so many schedules one measures in the calm all that it has left, at its own pace.
+
+The others end with what was begun and one thing more, quickly: four fifths of all time went into calms that showed
+nothing new.
+"""
+
+QUICK_S = 0.002
+"""Seconds for a frame of a scan that only shows that there is progress."""
+
 FAULTS = (
     "kill server", "kill guard", "kill driver", "kill client", "pause server", "pause guard", "pause driver",
     "pause client", "clog", "cut", "cable", "swizzle", "hang", "raise", "stop", "blank", "pause", "weather", "rival",
-    "kill all", "leave", "eat", "eat",
+    "kill all", "leave", "eat", "eat", "usurp", "give", "look on", "read along",
 )  # fmt: skip
 
 
@@ -46,12 +58,17 @@ class Played:
     virtual_s: float
     steps: int
     words: dict[str, int] = field(default_factory=dict)
+    onlooked: Counter[str] = field(default_factory=Counter)
 
     def met(self) -> Counter[str]:
         """Return what the clients met: how their requests ended, and how many were asked for again."""
         ends = Counter(outcome.partition(":")[0] for book in self.books for outcome in book.outcomes.values())
         again = sum(len(names) > 1 for book in self.books for names in book.asked.values())
-        return ends + Counter({"asked again": again, "words": self.words["said"], "answers": self.words["answered"]})
+        return (
+            ends
+            + self.onlooked
+            + Counter({"asked again": again, "words": self.words["said"], "answers": self.words["answered"]})
+        )
 
 
 class World:
@@ -74,10 +91,12 @@ class World:
         self.hub.watchers.append(self.witness.look)
         self.books = [Notebook("ada", self._list() if wanted is None else wanted)]
         self.clients: dict[str, Node] = {}
+        self.onlookers: dict[str, Node] = {}
+        self.onlooked: Counter[str] = Counter()
         self.dwell_s = self.rng.choice((0.002, 0.01, 0.05, 0.1))
         self.faults_left = self.rng.choice((1, 2, 4, 8)) if faults is None else faults
         self.done: list[str] = []
-        self.is_calm = False
+        self.is_calm, self.is_brief = False, wanted is None and seed % WHOLE_EVERY != 0
         self.to_eat = 0
         self.faces.eat = self._eaten
         self.words: dict[str, int] = {"said": 0, "answered": 0}
@@ -102,7 +121,11 @@ class World:
 
     def _client(self, book: Notebook) -> None:
         node = self.clients[book.name] = self.hub.node(book.name)
-        node.spawn(lambda: scientist(book, self.dwell_s))
+        node.spawn(lambda: scientist(book, self._dwell_s))
+
+    def _dwell_s(self) -> float:
+        """Return the seconds for each frame of a scan that begins now."""
+        return QUICK_S if self.is_brief and self.is_calm else self.dwell_s
 
     def _operate(self) -> None:
         """Start again what died, sooner or later."""
@@ -162,7 +185,13 @@ class World:
         elif verb == "weather":
             self._storm()
         elif verb == "rival":
-            self._rival()
+            self._colleague("bob")
+        elif verb == "usurp":
+            self._colleague("eve", "nobody answers")
+        elif verb == "give":
+            self._give("bob")
+        elif what in ("look on", "read along"):
+            self._onlooker(what)
         elif verb == "eat":
             self.to_eat = self.rng.choice((1, 2, 5))
         elif verb == "leave":
@@ -193,17 +222,46 @@ class World:
         return True
 
     def _storm(self) -> None:
-        rng = self.rng
         for offset in range(3):
-            self.net.way("ada", PORT + offset).weather = Weather(
-                delay_s=(1e-4, rng.choice((1e-3, 0.05, 0.3))), loss=rng.choice((0.0, 0.02, 0.2)),
-                doubling=rng.choice((0.0, 0.1)), disorder=rng.choice((0.0, 0.2)),
-            )  # fmt: skip
+            self.net.way("ada", PORT + offset).weather = self._weather()
 
-    def _rival(self) -> None:
-        if len(self.books) == 1:
-            self.books.append(Notebook("bob", [self.rng.choice((0, 2))]))
+    def _weather(self) -> Weather:
+        rng = self.rng
+        return Weather(
+            delay_s=(1e-4, rng.choice((1e-3, 0.05, 0.3))), loss=rng.choice((0.0, 0.02, 0.2)),
+            doubling=rng.choice((0.0, 0.1)), disorder=rng.choice((0.0, 0.2)),
+        )  # fmt: skip
+
+    def _colleague(self, name: str, breaks_glass: str = "") -> None:
+        """Let another client come who wants one thing, and asks for the lease or takes it."""
+        wanted = [self.rng.choice((0, 2))]
+        if name not in self.clients:
+            self.books.append(Notebook(name, wanted, breaks_glass=breaks_glass))
             self._client(self.books[-1])
+
+    def _give(self, to: str) -> None:
+        """Let the holder hand the lease to another client, whatever is under way."""
+        self._colleague(to)
+        person = self.hub.node("ada")
+
+        def give() -> None:
+            with suppress(BeamloopError), connect(f"127.0.0.1:{PORT}", name="ada") as instrument:
+                instrument.hand_over(to)
+
+        person.spawn(give)
+
+    def _onlooker(self, what: str) -> None:
+        """Let somebody look on over a line of their own, in weather of its own, which may be cut."""
+        name, work = ("vic", look_on) if what == "look on" else ("rea", read_along)
+        if name in self.onlookers:
+            return
+        node = self.onlookers[name] = self.hub.node(name)
+        link = self.net.way(name, PORT + 1)
+        link.weather = self._weather()
+        if self.rng.random() < 0.5:
+            self.hub.after(self.rng.random(), link.cut, self.rng.random() < 0.5)
+            self.hub.after(1.0 + self._while(), link.heal)
+        node.spawn(lambda: work(name, self.witness, self.onlooked))
 
     def say(self, word: Any, within_s: float = 2.0, answered: Callable[[Any], None] = lambda report: None) -> None:
         """Let a person say a word to the guard, and hold the answer against what is."""
@@ -227,6 +285,10 @@ class World:
     def calm(self) -> None:
         """Let every fault end."""
         self.is_calm, self.to_eat = True, 0
+        if self.is_brief:
+            for book in self.books:
+                unasked = [number for number in range(len(book.wanted)) if number not in book.asked]
+                book.settled.update(unasked[1:])
         self.hub.note("CALM")
         for link in self.net.links.values():
             link.weather = FAIR
@@ -321,4 +383,6 @@ def play(
             error.add_note(f"replay: python tests/faults/play.py {seed} --log")
             error.add_note("\n".join(made.hub.log[-60:]))
             raise
-        return Played(seed, made.hub.log, made.books, made.done, made.hub.now_s, made.hub.steps, made.words)
+        return Played(
+            seed, made.hub.log, made.books, made.done, made.hub.now_s, made.hub.steps, made.words, made.onlooked
+        )

@@ -7,6 +7,7 @@ survives the process. A request is noted before it is sent and keeps its name un
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from beamloop.core import (
@@ -49,6 +50,10 @@ class Notebook:
         What to do: number of frames of each scan, 0 for a move.
     asked
         Names of requests, by the number of the thing.
+    breaks_glass
+        Why the lease is taken from whoever holds it; empty if it is asked for.
+    dwell_s
+        Seconds for each frame of each scan, by its name: a request that is sent again says the same.
     outcomes
         How each request ended, as far as the client knows.
     kept
@@ -62,6 +67,8 @@ class Notebook:
     name: str
     wanted: list[int]
     asked: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    breaks_glass: str = ""
+    dwell_s: dict[str, float] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)
     kept: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
     whole: set[str] = field(default_factory=set)
@@ -90,25 +97,33 @@ class Notebook:
         return names[-1]
 
 
-def scientist(book: Notebook, dwell_s: float) -> None:
-    """Measure until all is done; start again after every failure."""
+def scientist(book: Notebook, dwell_s: Callable[[], float]) -> None:
+    """Measure until all is done, each scan with the dwell of the moment; start again after every failure."""
     book.born += 1
     while not book.is_done:
         try:
-            with connect(f"127.0.0.1:{PORT}", name=book.name) as instrument, instrument.lease("virtual"):
-                # What was begun comes first: frames that nobody reads would hold up those of the next scan.
-                for number in sorted(range(len(book.wanted)), key=lambda number: not book.is_open(number)):
-                    if number not in book.settled:
-                        _do(book, number, instrument, dwell_s)
+            with connect(f"127.0.0.1:{PORT}", name=book.name) as instrument:
+                if book.breaks_glass:
+                    instrument.take_lease("virtual", break_glass=book.breaks_glass)
+                    book.breaks_glass = ""
+                with instrument.lease("virtual"):
+                    _do_all(book, instrument, dwell_s)
         except BeamloopError:
             current_task().block(0.2)
 
 
-def _do(book: Notebook, number: int, instrument: RemoteInstrument, dwell_s: float) -> None:
+def _do_all(book: Notebook, instrument: RemoteInstrument, dwell_s: Callable[[], float]) -> None:
+    # What was begun comes first: frames that nobody reads would hold up those of the next scan.
+    for number in sorted(range(len(book.wanted)), key=lambda number: not book.is_open(number)):
+        if number not in book.settled:
+            _do(book, number, instrument, dwell_s)
+
+
+def _do(book: Notebook, number: int, instrument: RemoteInstrument, dwell_s: Callable[[], float]) -> None:
     name, frames = book.request(number), book.wanted[number]
     try:
         if frames:
-            _measure(book, name, frames, instrument, dwell_s)
+            _measure(book, name, frames, instrument, book.dwell_s.setdefault(name, dwell_s()))
         else:
             _move(book, number, name, instrument)
         book.outcomes[name] = "done"

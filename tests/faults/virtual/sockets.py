@@ -21,6 +21,19 @@ AGAIN_S = (0.05, 1.0)
 
 Parts = list[bytes]
 
+NAMES = {name: value for name, value in vars(zmq).items() if name.isupper() or name in ("Again", "ZMQError")}
+NAMES |= {name: int(value) for name, value in NAMES.items() if isinstance(value, int)}
+"""What programs take from zmq by name; plain numbers, because its own are looked up one by one for every `&`."""
+
+EVENTS, NOBLOCK, POLLIN, RCVMORE, SNDMORE = (NAMES[n] for n in ("EVENTS", "NOBLOCK", "POLLIN", "RCVMORE", "SNDMORE"))
+
+
+class Nothing(zmq.Again):
+    """There is nothing to receive; made without asking the system for the words."""
+
+    def __init__(self) -> None:
+        self.errno, self.strerror = zmq.EAGAIN, "Resource temporarily unavailable"
+
 
 class Frame:
     """One part of a message, and whether more of its parts follow."""
@@ -119,10 +132,10 @@ class Socket:
         return self._endpoint
 
     def getsockopt(self, option: int) -> Any:
-        if option == zmq.RCVMORE:
+        if option == RCVMORE:
             return int(bool(self._rest))
-        if option == zmq.EVENTS:
-            return zmq.POLLIN if self._inbox else 0
+        if option == EVENTS:
+            return POLLIN if self._inbox else 0
         # A program that polls the descriptor means this socket.
         assert option == zmq.FD
         return self
@@ -149,7 +162,7 @@ class Socket:
 
     def send(self, data: bytes, flags: int = 0, copy: bool = True, track: bool = False) -> None:
         parts, self._begun = [*self._begun, bytes(data)], []
-        if flags & zmq.SNDMORE:
+        if flags & SNDMORE:
             self._begun = parts
         else:
             self.send_multipart(parts, flags)
@@ -178,15 +191,15 @@ class Socket:
         return part if copy else Frame(part, bool(self._rest))
 
     def recv_multipart(self, flags: int = 0, copy: bool = True) -> list[Any]:
-        if not self._inbox and not flags & zmq.NOBLOCK:
+        if not self._inbox and not flags & NOBLOCK:
             wait_ready([self], None)
         if not self._inbox:
-            raise zmq.Again
+            raise Nothing
         parts = self._inbox.popleft()
         return parts if copy else [Frame(part, place < len(parts) - 1) for place, part in enumerate(parts)]
 
-    def poll(self, timeout: float | None = None, flags: int = zmq.POLLIN) -> int:
-        return zmq.POLLIN if wait_ready([self], None if timeout is None else timeout / 1000) else 0
+    def poll(self, timeout: float | None = None, flags: int = POLLIN) -> int:
+        return POLLIN if wait_ready([self], None if timeout is None else timeout / 1000) else 0
 
     def close(self, linger: int | None = None) -> None:
         if not self.is_open:
@@ -277,14 +290,14 @@ class Socket:
                 raise zmq.ZMQError(zmq.EHOSTUNREACH)
             return
         if mandatory and connection.waiting[connection.near] >= self._options.get(zmq.SNDHWM, 1000):
-            raise zmq.Again
+            raise Nothing
         connection.send(self, data[1:])
 
     def _put(self, data: Parts) -> None:
         if self._connections:
             self._connections[0].send(self, data)
         elif self._endpoint or self._options.get(zmq.IMMEDIATE):
-            raise zmq.Again
+            raise Nothing
         else:
             self._unsent.append(data)
 
@@ -328,7 +341,7 @@ class Poller:
     def __init__(self) -> None:
         self._sockets: list[Socket] = []
 
-    def register(self, socket: Socket, flags: int = zmq.POLLIN) -> None:
+    def register(self, socket: Socket, flags: int = POLLIN) -> None:
         self._sockets.append(socket)
 
     def unregister(self, socket: Socket) -> None:
@@ -336,25 +349,27 @@ class Poller:
 
     def poll(self, timeout: float | None = None) -> list[tuple[Socket, int]]:
         ready = wait_ready(self._sockets, None if timeout is None or timeout < 0 else timeout / 1000)
-        return [(socket, zmq.POLLIN) for socket in ready]
+        return [(socket, POLLIN) for socket in ready]
 
 
 def wait_ready(sockets: list[Socket], timeout_s: float | None) -> list[Socket]:
     """Wait until one of the sockets has a message; return those that have."""
+    ready = [socket for socket in sockets if socket._inbox]
+    if ready or (timeout_s is not None and timeout_s <= 0):
+        return ready
     task = current_task()
-    until = None if timeout_s is None else task.node.clock() + timeout_s
-    while True:
-        ready = [socket for socket in sockets if socket._inbox]
-        left = None if until is None else until - task.node.clock()
-        if ready or (left is not None and left <= 1e-9):
-            return ready
-        for socket in sockets:
-            socket._watchers.append(task)
-        try:
+    left, until = timeout_s, None if timeout_s is None else task.node.clock() + timeout_s
+    for socket in sockets:
+        socket._watchers.append(task)
+    try:
+        while not ready and (left is None or left > 1e-9):
             task.block(left)
-        finally:
-            for socket in sockets:
-                socket._watchers.remove(task)
+            ready = [socket for socket in sockets if socket._inbox]
+            left = None if until is None else until - task.node.clock()
+    finally:
+        for socket in sockets:
+            socket._watchers.remove(task)
+    return ready
 
 
 class Net:
@@ -405,5 +420,4 @@ class Net:
 def as_zmq(net: Net) -> SimpleNamespace:
     """Return a module like zmq for the programs of a world."""
     context = type("Context", (Context,), {"net": net})
-    names = {name: getattr(zmq, name) for name in dir(zmq) if name.isupper() or name in ("Again", "ZMQError")}
-    return SimpleNamespace(**names, Context=context, Poller=Poller, Socket=Socket, error=zmq.error)
+    return SimpleNamespace(**NAMES, Context=context, Poller=Poller, Socket=Socket, error=zmq.error)

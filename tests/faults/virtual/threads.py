@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from types import SimpleNamespace
 from typing import Any, Self
 
-from .hub import Hub, Killed, Task, current_node, current_task
+from greenlet import getcurrent
+
+from .hub import Hub, Killed, Task, current_living, current_node, current_task
 
 
 def _is_ghost() -> bool:
@@ -35,6 +37,8 @@ class _Waiting:
                 self._tasks.remove(task)
 
     def wake(self, count: int | None = None) -> None:
+        if not self._tasks:
+            return
         for _ in range(len(self._tasks) if count is None else min(count, len(self._tasks))):
             self._tasks.popleft().wake()
 
@@ -42,19 +46,19 @@ class _Waiting:
 class RLock:
     """A lock that its holder may take again."""
 
+    AGAIN = True
+
     def __init__(self) -> None:
         self._owner: Task | None = None
         self._depth = 0
         self._waiting = _Waiting()
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        if _is_ghost():
+        me = current_living()
+        if me is None:
             return True
-        node = current_node()
-        if node is None:
-            return True
-        me = current_task()
-        while self._owner not in (None, me):
+        assert me is not self._owner or self.AGAIN, "a lock was taken twice"
+        while self._owner is not None and self._owner is not me:
             if not blocking:
                 return False
             if not self._waiting.wait(None if timeout < 0 else timeout) and timeout >= 0:
@@ -63,19 +67,15 @@ class RLock:
         self._depth += 1
         return True
 
-    def release(self) -> None:
-        if _is_ghost() or current_node() is None:
+    def release(self, *_: object) -> None:
+        if current_living() is None:
             return
         self._depth -= 1
         if self._depth == 0:
             self._owner = None
             self._waiting.wake(1)
 
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
+    __enter__, __exit__ = acquire, release
 
     def let_go(self) -> int:
         depth, self._depth, self._owner = self._depth, 0, None
@@ -90,9 +90,7 @@ class RLock:
 class Lock(RLock):
     """A lock; to take it twice in one thread would hang, so it is an error here."""
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        assert _is_ghost() or self._owner is None or self._owner is not current_task(), "a lock was taken twice"
-        return super().acquire(blocking, timeout)
+    AGAIN = False
 
     def locked(self) -> bool:
         return self._owner is not None
@@ -263,7 +261,7 @@ class Clock:
         self._world = world
 
     def monotonic(self) -> float:
-        node = current_node()
+        node = getattr(getcurrent(), "node", None)
         return self._world.now_s if node is None else node.clock()
 
     def monotonic_ns(self) -> int:

@@ -6,6 +6,7 @@ and replies on the wire, and at what the clients have kept.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -17,6 +18,9 @@ from .site import Site
 
 GRACE_S = 0.05
 """How much later than its lease the beam may go dark."""
+
+WAKING_S = 0.25
+"""How long a process that was held up with all others may wait for the guard before it blanks in its place."""
 
 SILENCE_S = 1.0
 """Lease of the beam, and longest silence of server, guard or driver."""
@@ -50,11 +54,13 @@ class Witness:
         self.held_until = -1.0
         self._held_lately: dict[str, float] = {}
         self._answered: dict[str, str] = {}
+        self._robbed: dict[str, tuple[str, float]] = {}
         self._stopped_at: float | None = None
         self._nobody_since: float | None = None
         self._nobody_ran = False
         self._before_arming: dict[str, float | None] = {}
         self.last_arm_s = -1.0
+        self._weighed, self._dark_by_s, self._because = -1, math.inf, ""
 
     # ---- what the instrument does
 
@@ -94,6 +100,8 @@ class Witness:
         self.world.note(f"answered {client} {verb} {request['request_id']} {reply['status']} {reply['error']}")
         if verb == "arm" and reply["status"] == "refused":
             self._stopped_at = self._before_arming.get(request["request_id"])
+        if verb in ("lease", "renew"):
+            self._tell_the_robbed(client, verb, reply, since_s)
         if reply["status"] != "done":
             return
         if verb in ("set", "acquire", "arm"):
@@ -103,13 +111,40 @@ class Witness:
                 raise Broken(f"{client} got the lease of {self.holder}, who holds it for {self.held_until - now:.3f} s")
             self.holder, self.held_until = client, now + self._lease_s
             self._remember_holder()
+        if verb in ("hand_over", "break_glass") and request["request_id"] not in self._answered:
+            self._answered[request["request_id"]] = verb
+            self._passed_on(verb, client, request["arguments"])
         if verb == "release" and client == self.holder:
             self._remember_holder()
             self.holder, self.held_until = None, now
 
+    def _passed_on(self, verb: str, client: str, arguments: dict[str, Any]) -> None:
+        """Hold a change of the lease from hand to hand against who held it and the beam."""
+        now, before = self.world.now_s, self.holder
+        if verb == "hand_over" and (client != before or now > self.held_until + 2e-3):
+            raise Broken(f"{client} handed over the lease, which {before} holds")
+        if verb == "break_glass" and before != client and self.site.beam_is_open:
+            raise Broken(f"{client} took the lease of {before}, and the beam is still open")
+        if before is not None and before != client:
+            self._robbed[before] = (client, now)
+        self.held_until = now if verb == "break_glass" else self.held_until
+        self._remember_holder()
+        self.holder, self.held_until = arguments.get("to", client), now + self._lease_s
+        self._remember_holder()
+
+    def _tell_the_robbed(self, client: str, verb: str, reply: dict[str, Any], since_s: float) -> None:
+        """Hold the first renewal by who lost the lease to somebody against who that was; they may ask anew instead."""
+        taken_by, taken_s = self._robbed.get(client, ("", 0.0))
+        if not taken_by or since_s <= taken_s:
+            return
+        del self._robbed[client]
+        if verb == "renew" and (reply["error"] != "LeaseTaken" or taken_by not in reply["message"]):
+            raise Broken(f"{taken_by} took the lease of {client}, who was told: {reply}")
+
     def _remember_holder(self) -> None:
         if self.holder is not None:
             self._held_lately[self.holder] = self.held_until
+            self.world.upheavals += 1
 
     def _once(self, request: dict[str, Any], reply: dict[str, Any], since_s: float) -> None:
         name, client = request["request_id"], request["client"]
@@ -131,6 +166,7 @@ class Witness:
         """Note that a person started the server anew: it knows of no lease, its guard of no stop."""
         self._remember_holder()
         self._stopped_at, self.holder = None, None
+        self._robbed.clear()
 
     # ---- what a person was told
 
@@ -151,27 +187,38 @@ class Witness:
         """Say whether the beam may be open now."""
         if self._accusation:
             raise Broken(self._accusation)
-        site, now = self.site, self.world.now_s
-        if not site.beam_is_open:
+        if not self.site.beam_is_open:
             return
+        now = self.world.now_s
+        if self._weighed != self.world.upheavals or self._nobody_ran:
+            self._weigh(now)
+        if now > self._dark_by_s:
+            raise Broken(f"the beam is open {now - self._dark_by_s + GRACE_S:.3f} s after {self._because}")
+
+    def _weigh(self, now: float) -> None:
+        """Find until when the beam may be open, and why no longer."""
+        site, self._weighed = self.site, self.world.upheavals
+        self._dark_by_s, self._because = math.inf, ""
         if not site.someone_runs():
             self._nobody_since, self._nobody_ran = now, True
             return
         if self._nobody_ran:
             # Nothing happened between the last look and now, so nobody ran until now.
             self._nobody_since, self._nobody_ran = now, False
-        # Who wakes up together with others gets the time that anybody has.
+        # Nobody could blank meanwhile. What was said before counts from when it was said, so who wakes up is quick.
         since = -1.0 if self._nobody_since is None else self._nobody_since
         until = max(self._held_lately.values(), default=-1.0)
         guard = site.nodes["guard"]
         if guard.down_since is not None:
             # Nobody else knows sooner that the guard will not blank for them: its own silence counts then.
             until = max(until, guard.down_since + SILENCE_S)
-        if now > max(until, since + SILENCE_S) + GRACE_S:
-            raise Broken(f"the beam is open {now - until:.3f} s after the lease of the last client ran out")
+        self._dark_by_s = max(until, since + WAKING_S) + GRACE_S
+        self._because = "the lease of the last client ran out"
         for name, node in site.nodes.items():
-            if node.down_since is not None and now > max(node.down_since, since) + SILENCE_S + GRACE_S:
-                raise Broken(f"the beam is open {now - node.down_since:.3f} s after the {name} went silent")
+            if node.down_since is not None:
+                dark_by_s = max(node.down_since + SILENCE_S, since + WAKING_S) + GRACE_S
+                if dark_by_s < self._dark_by_s:
+                    self._dark_by_s, self._because = dark_by_s, f"the {name} was silent for {SILENCE_S:g} s"
 
     def beam_moved(self, is_open: bool) -> None:
         """Note a change of the beam."""
