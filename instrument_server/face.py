@@ -27,6 +27,7 @@ from ..core import BeamloopError, KeyRefused, PlanInvalid, Reply, Request
 from ..core.control import FACE, belongs
 from .door import Connection, Door, Told
 from .keys.key_list import KeyList
+from .pace import Pace
 from .rights import LOOPBACK, Caller
 
 MOST_BYTES = 4 * 2**20
@@ -64,16 +65,20 @@ class Face:
         Called with the reason when a request is not heard for its key.
     misheard
         Called with the reason when what came is no request.
+    wait
+        Returns when the next request may be answered.
     """
 
     def __init__(
         self, answer: Answer, who: Callable[[], Caller], refused: Callable[[str], None],
-        misheard: Callable[[str], None] = lambda reason: None,
+        misheard: Callable[[str], None] = lambda reason: None, wait: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self._answer, self._who, self._refused, self._misheard = answer, who, refused, misheard
+        self._wait = wait
 
     def call(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one request; both are dumps of `core.control` records."""
+        self._wait()
         try:
             caller = self._who()
             asked = _request(request)
@@ -106,6 +111,7 @@ def shown(answer: Answer, address: tuple[str, int], keys: KeyList | None, refuse
         Called with the address of everybody who is refused, and why.
     """
     _speak_msgpack_only()
+    pace = Pace()
 
     def serve(connection: Connection) -> None:
         who = partial(_caller, keys, connection.half)
@@ -116,7 +122,8 @@ def shown(answer: Answer, address: tuple[str, int], keys: KeyList | None, refuse
             stream.over = True
 
         with _Daemon(connection.socket, who, turn_away) as daemon:
-            daemon.register(Face(answer, who, turn_away, partial(refused, connection.peer)), objectId=FACE)
+            misheard, wait = partial(refused, connection.peer), partial(pace.wait, connection.half)
+            daemon.register(Face(answer, who, turn_away, misheard, wait), objectId=FACE)
             _Job(stream, daemon)()
 
     door = Door(address, serve, None if keys is None else keys.place, refused)

@@ -25,7 +25,7 @@ from beamloop.core import (
     UnknownName,
 )
 from beamloop.streaming import Receiver, Sender, collect
-from beamloop.streaming.channel import Outflow
+from beamloop.streaming.flow import Outflow
 
 from .traffic import WAIT_S, after, batches_of, frames_of, scan_of, send_batches, send_scan, until, whole
 
