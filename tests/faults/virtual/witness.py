@@ -158,6 +158,10 @@ class Witness:
             self._held_lately[self.holder] = self.held_until
             self.world.upheavals += 1
 
+    def may_be_let_go(self, client: str) -> bool:
+        """Tell whether what waits for a client may have been let go: two others held the lease as well (`lapsed`)."""
+        return len(set(self._held_lately) - {client}) > 1
+
     def _once(self, request: dict[str, Any], reply: dict[str, Any], since_s: float) -> None:
         name, client = request["request_id"], request["client"]
         if name in self._answered:
