@@ -92,6 +92,8 @@ def prove(chain: Chain) -> Proved:
         _arm(chain, stops)
         return Proved(expiry_s, blank_s, stop_s, expiry_s + blank_s + stop_s if chain.opens else 0.0)
     except (ProofFailed, NotArmed):
+        # Not through the guard first: where it is silent, the beam would stay open while its answer is waited for.
+        chain.line.close()
         chain.guard.say("halt")
         raise
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from beamloop.core import Reply
+from beamloop.core import Reply, StorageFailed
 from beamloop.edge_client.connection.control_line import ControlLine
 from beamloop.instrument_server import driver
+from beamloop.instrument_server.answers import Answers
+from beamloop.instrument_server.audit.writing import Audit
 from beamloop.instrument_server.beam import Beam
 from beamloop.instrument_server.command_table import CommandTable
 from beamloop.instrument_server.guard.guard import Guard
 from beamloop.instrument_server.guard.watch import Watch
 from beamloop.instrument_server.lease.lease import Lease
 from beamloop.streaming.channel import Incoming, Outgoing
+from beamloop.streaming.loss import Loss, Losses
 from beamloop.streaming.seats import ReaderSeat, RecorderSeat, ViewerSeat
+from beamloop.streaming.sender import Sender
+from beamloop.streaming.spill import Spill
 
 from .amount import first_seed
 from .virtual.hub import Stuck
@@ -166,6 +172,32 @@ def gives_a_reader_what_it_would_show_a_viewer(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(ReaderSeat, "give", lambda self, batch: next(every) % 2 == 0 and give(self._seat, batch))
 
 
+def does_what_it_cannot_write_down(patch: pytest.MonkeyPatch) -> None:
+    for kind, name in ((Audit, "note"), (Answers, "_keep")):
+        patch.setattr(kind, name, _carelessly(getattr(kind, name)))
+
+
+def _carelessly(write: Callable[..., None]) -> Callable[..., None]:
+    def written(*what: Any, **facts: Any) -> None:
+        with suppress(StorageFailed):
+            write(*what, **facts)
+
+    return written
+
+
+def drops_frames_of_a_source_that_could_wait(patch: pytest.MonkeyPatch) -> None:
+    begin = Sender.begin
+    patch.setattr(Sender, "begin", lambda self, scan, pausable: begin(self, scan, False))
+
+
+def loses_frames_without_saying_which(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Losses, "add", lambda *what: None)
+
+
+def finds_nothing_on_its_disk_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Spill, "get", lambda self, seq: Loss(self._places[seq].scan_id, self._places[seq].frames))
+
+
 LONG = [90, 90, 90]
 MUTATIONS: tuple[tuple[Mutate, tuple[str, ...], list[int] | None], ...] = (
     (forgets_what_was_done, ("eat",), None),
@@ -181,6 +213,10 @@ MUTATIONS: tuple[tuple[Mutate, tuple[str, ...], list[int] | None], ...] = (
     (takes_a_frame_that_came_twice, ("weather",), LONG),
     (lets_go_of_what_is_received_and_not_stored, ("kill client",), LONG),
     (never_returns_credit, ("blank",), LONG),
+    (does_what_it_cannot_write_down, ("fill disk",), None),
+    (drops_frames_of_a_source_that_could_wait, ("fill client",), LONG),
+    (loses_frames_without_saying_which, ("fill client",), None),
+    (finds_nothing_on_its_disk_again, ("fill client",), LONG),
     (takes_the_lease_and_leaves_the_beam_open, ("usurp",), LONG),
     (takes_the_lease_and_does_not_tell_whose_it_was, ("usurp",), LONG),
     (says_that_it_hands_the_lease_over_and_keeps_it, ("give",), LONG),

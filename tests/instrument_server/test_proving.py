@@ -81,6 +81,23 @@ def test_a_whole_chain_passes_and_is_armed_and_dark_after_it(opens: bool) -> Non
     assert (proved.open_s > 0) is opens
 
 
+class Silent(Bench):
+    """A chain whose guard hangs as soon as it has opened the beam."""
+
+    def say(self, act: str, **facts: object) -> dict[str, Any] | None:
+        if act == "halt":
+            assert not self.line.passes, "the beam waits for the answer of a guard that is silent"
+        return None if self.line.opened else super().say(act, **facts)
+
+
+def test_a_guard_that_falls_silent_in_a_proof_is_not_waited_for_with_the_beam_open() -> None:
+    bench = Silent()
+    bench.sleep = lambda seconds: None  # type: ignore[method-assign]
+    with pytest.raises(ProofFailed, match="the guard does not answer"):
+        prove(bench.chain)
+    assert (bench.line.opened, bench.line.passes) == (1, False)
+
+
 def stick(bench: Bench) -> None:
     bench.line.sticks = True
 

@@ -18,6 +18,7 @@ from beamloop.edge_client.instrument import connect
 
 from .bench import Bench, frame_of
 from .calls import Faces
+from .disk import Disk
 from .hub import Hub, Node, Stuck
 from .installed import installed
 from .links import FAIR, Weather
@@ -44,6 +45,7 @@ FAULTS = (
     "kill server", "kill guard", "kill driver", "kill client", "pause server", "pause guard", "pause driver",
     "pause client", "clog", "cut", "cable", "swizzle", "hang", "raise", "stop", "blank", "pause", "weather", "rival",
     "kill all", "leave", "eat", "eat", "usurp", "give", "look on", "read along",
+    "fill disk", "fill client",
 )  # fmt: skip
 
 
@@ -57,18 +59,14 @@ class Played:
     faults: list[str]
     virtual_s: float
     steps: int
-    words: dict[str, int] = field(default_factory=dict)
-    onlooked: Counter[str] = field(default_factory=Counter)
+    others: Counter[str] = field(default_factory=Counter)
 
     def met(self) -> Counter[str]:
         """Return what the clients met: how their requests ended, and how many were asked for again."""
         ends = Counter(outcome.partition(":")[0] for book in self.books for outcome in book.outcomes.values())
         again = sum(len(names) > 1 for book in self.books for names in book.asked.values())
-        return (
-            ends
-            + self.onlooked
-            + Counter({"asked again": again, "words": self.words["said"], "answers": self.words["answered"]})
-        )
+        lost = sum(len(frames) for book in self.books for frames in book.lost.values())
+        return ends + self.others + Counter({"asked again": again, "frames lost": lost})
 
 
 class World:
@@ -84,7 +82,10 @@ class World:
         self.faces = Faces(self.net)
         self.witness = Witness(self.hub, lease_s=1.0)
         self.bench: Bench | None = None
-        self.site = Site(self.hub, self.net, self.faces, self._make_bench)
+        # Bounds that a client whose disk is full for a while will reach, first in memory and then on disk.
+        bounds = {"memory_bytes": self.rng.choice((8, 16)) * 1100, "disk_bytes": self.rng.choice((0, 8 * 1500))}
+        self.pausable = wanted is not None or self.rng.random() < 0.7
+        self.site = Site(self.hub, self.net, self.faces, self._make_bench, {"frames": bounds})
         self.witness.site = self.site
         self.site.at_beam = self.witness.beam_moved
         self.faces.heard, self.faces.answered = self.witness.heard, self.witness.answered
@@ -92,20 +93,19 @@ class World:
         self.books = [Notebook("ada", self._list() if wanted is None else wanted)]
         self.clients: dict[str, Node] = {}
         self.onlookers: dict[str, Node] = {}
-        self.onlooked: Counter[str] = Counter()
         self.dwell_s = self.rng.choice((0.002, 0.01, 0.05, 0.1))
         self.faults_left = self.rng.choice((1, 2, 4, 8)) if faults is None else faults
         self.done: list[str] = []
         self.is_calm, self.is_brief = False, wanted is None and seed % WHOLE_EVERY != 0
         self.to_eat = 0
         self.faces.eat = self._eaten
-        self.words: dict[str, int] = {"said": 0, "answered": 0}
+        self.others: Counter[str] = Counter()
 
     def _list(self) -> list[int]:
         return [self.rng.choice((0, 0, 1, 3, 12, 60)) for _ in range(self.rng.choice((3, 5, 8)))]
 
     def _make_bench(self, site: Site) -> Bench:
-        self.bench = Bench(site, self.witness)
+        self.bench = Bench(site, self.witness, self.pausable)
         return self.bench
 
     # ---- to begin and to mend
@@ -190,6 +190,10 @@ class World:
             self._colleague("eve", "nobody answers")
         elif verb == "give":
             self._give("bob")
+        elif what == "fill disk":
+            self._fill(self.site.disk)
+        elif what == "fill client":
+            self._fill(self.books[0])
         elif what in ("look on", "read along"):
             self._onlooker(what)
         elif verb == "eat":
@@ -224,6 +228,15 @@ class World:
     def _storm(self) -> None:
         for offset in range(3):
             self.net.way("ada", PORT + offset).weather = self._weather()
+
+    def _fill(self, disk: Disk | Notebook) -> None:
+        """Let a disk take nothing for a while."""
+        disk.full_since_s = self.hub.now_s
+
+        def mended() -> None:
+            disk.full_since_s = None
+
+        self.hub.after(self._while(), mended)
 
     def _weather(self) -> Weather:
         rng = self.rng
@@ -261,7 +274,7 @@ class World:
         if self.rng.random() < 0.5:
             self.hub.after(self.rng.random(), link.cut, self.rng.random() < 0.5)
             self.hub.after(1.0 + self._while(), link.heal)
-        node.spawn(lambda: work(name, self.witness, self.onlooked))
+        node.spawn(lambda: work(name, self.witness, self.others))
 
     def say(self, word: Any, within_s: float = 2.0, answered: Callable[[Any], None] = lambda report: None) -> None:
         """Let a person say a word to the guard, and hold the answer against what is."""
@@ -269,12 +282,12 @@ class World:
         said_s = self.hub.now_s
 
         def speak() -> None:
-            self.words["said"] += 1
+            self.others["words"] += 1
             try:
                 report = say(Address("127.0.0.1", PORT), word, within_s)
             except BeamloopError:
                 return
-            self.words["answered"] += 1
+            self.others["answers"] += 1
             self.witness.stop_confirmed(said_s, report)
             answered(report)
 
@@ -289,6 +302,7 @@ class World:
             for book in self.books:
                 unasked = [number for number in range(len(book.wanted)) if number not in book.asked]
                 book.settled.update(unasked[1:])
+        self.site.disk.full_since_s = self.books[0].full_since_s = None
         self.hub.note("CALM")
         for link in self.net.links.values():
             link.weather = FAIR
@@ -326,6 +340,11 @@ class World:
     def _check_losses(self, book: Notebook, name: str, frames: int) -> None:
         """What the instrument gave whole comes whole, also after others held the lease, unless its driver died."""
         scans = self.witness.scan_of[name]
+        lost = book.lost[name]
+        if lost and (self.pausable or lost & set(book.kept[name])):
+            raise Broken(f"{name} lost {lost}; its camera {'can' if self.pausable else 'cannot'} wait")
+        if lost | set(book.kept[name]) == set(range(frames)):
+            return
         told = book.lacks.get(name) or book.outcomes[name]
         is_lost = name in book.lacks or (name in book.missed and "do not come any more" in told)
         if not is_lost or not scans:
@@ -383,6 +402,4 @@ def play(
             error.add_note(f"replay: python tests/faults/play.py {seed} --log")
             error.add_note("\n".join(made.hub.log[-60:]))
             raise
-        return Played(
-            seed, made.hub.log, made.books, made.done, made.hub.now_s, made.hub.steps, made.words, made.onlooked
-        )
+        return Played(seed, made.hub.log, made.books, made.done, made.hub.now_s, made.hub.steps, made.others)

@@ -52,6 +52,10 @@ class Notebook:
         Names of requests, by the number of the thing.
     breaks_glass
         Why the lease is taken from whoever holds it; empty if it is asked for.
+    full_since_s
+        Since when this disk takes nothing, None if it does: what comes waits.
+    lost
+        Frames of which it was said that they will not come, by measurement.
     dwell_s
         Seconds for each frame of each scan, by its name: a request that is sent again says the same.
     outcomes
@@ -68,6 +72,8 @@ class Notebook:
     wanted: list[int]
     asked: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     breaks_glass: str = ""
+    full_since_s: float | None = None
+    lost: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     dwell_s: dict[str, float] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)
     kept: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
@@ -169,10 +175,8 @@ def _measure(book: Notebook, name: str, frames: int, instrument: RemoteInstrumen
         for batch in incoming.batches(30.0):
             waiting |= {int(i): int(f[0]) for i, f in zip(batch.indices, batch.frames, strict=True)}
             if len(waiting) % 3 == 0:
-                _keep(book, name, waiting)
-                incoming.stored()
-        _keep(book, name, waiting)
-        incoming.stored()
+                _keep(book, name, waiting, incoming)
+        _keep(book, name, waiting, incoming)
         if incoming.taken > frames:
             book.wrong.append(f"{name}: {incoming.taken} frames came of {frames}")
         if not _has_all(book, name, frames):
@@ -206,10 +210,14 @@ def _has_all(book: Notebook, name: str, frames: int) -> bool:
     return True
 
 
-def _keep(book: Notebook, name: str, waiting: dict[int, int]) -> None:
+def _keep(book: Notebook, name: str, waiting: dict[int, int], incoming: IncomingScan) -> None:
     current_task().block(0.002)
+    while book.full_since_s is not None:
+        current_task().block(0.05)
     for index, value in waiting.items():
         if index in book.kept[name] and book.kept[name][index] != value:
             book.wrong.append(f"{name}: frame {index} came twice and was not the same")
     book.kept[name] |= waiting
+    book.lost[name].update(i for first, last in incoming.lost_frames.pairs() for i in range(first, last + 1))
     waiting.clear()
+    incoming.stored()

@@ -54,6 +54,8 @@ class Witness:
         self.held_until = -1.0
         self._held_lately: dict[str, float] = {}
         self._answered: dict[str, str] = {}
+        self._asked_s: dict[str, float] = {}
+        self._lease_words: set[str] = set()
         self._robbed: dict[str, tuple[str, float]] = {}
         self._stopped_at: float | None = None
         self._nobody_since: float | None = None
@@ -74,6 +76,8 @@ class Witness:
         """Note an acquisition."""
         self.world.note(f"begun {measurement_id} {scan_id}")
         self.exposures[measurement_id] += 1
+        if self._was_full(self._asked_s.get(measurement_id, -1.0)):
+            self._accusation = f"measurement {measurement_id} was begun, and nothing of it could be written down"
         self.scan_of[measurement_id].append(scan_id)
         self.driver_of[scan_id] = self.site.nodes["driver"]
         if self.exposures[measurement_id] > 1:
@@ -89,6 +93,8 @@ class Witness:
     def heard(self, request: dict[str, Any]) -> None:
         """Note a request as it reaches the server."""
         self._remember_holder()
+        if request["verb"] == "acquire":
+            self._asked_s.setdefault(request["arguments"]["measurement_id"], self.world.now_s)
         if request["verb"] == "arm":
             # Whether it was done is known when it is answered, which a death may prevent.
             self._before_arming[request["request_id"]] = self._stopped_at
@@ -106,13 +112,17 @@ class Witness:
             return
         if verb in ("set", "acquire", "arm"):
             self._once(request, reply, since_s)
+        if verb in ("lease", "hand_over", "break_glass"):
+            # The server that did it answers the same again, as long as it lives.
+            if request["request_id"] in self._lease_words:
+                return
+            self._lease_words.add(request["request_id"])
         if verb in ("lease", "renew"):
             if self.holder not in (None, client) and now < self.held_until - 2e-3:
                 raise Broken(f"{client} got the lease of {self.holder}, who holds it for {self.held_until - now:.3f} s")
             self.holder, self.held_until = client, now + self._lease_s
             self._remember_holder()
-        if verb in ("hand_over", "break_glass") and request["request_id"] not in self._answered:
-            self._answered[request["request_id"]] = verb
+        if verb in ("hand_over", "break_glass"):
             self._passed_on(verb, client, request["arguments"])
         if verb == "release" and client == self.holder:
             self._remember_holder()
@@ -120,16 +130,18 @@ class Witness:
 
     def _passed_on(self, verb: str, client: str, arguments: dict[str, Any]) -> None:
         """Hold a change of the lease from hand to hand against who held it and the beam."""
-        now, before = self.world.now_s, self.holder
-        if verb == "hand_over" and (client != before or now > self.held_until + 2e-3):
-            raise Broken(f"{client} handed over the lease, which {before} holds")
+        now = self.world.now_s
+        before = self.holder if now <= self.held_until else None
+        if verb == "hand_over" and (client != self.holder or now > self.held_until + 2e-3):
+            raise Broken(f"{client} handed over the lease, which {self.holder} holds")
         if verb == "break_glass" and before != client and self.site.beam_is_open:
             raise Broken(f"{client} took the lease of {before}, and the beam is still open")
-        if before is not None and before != client:
-            self._robbed[before] = (client, now)
+        heir = arguments.get("to", client)
+        if before not in (None, heir):
+            self._robbed[before] = (heir, now)
         self.held_until = now if verb == "break_glass" else self.held_until
         self._remember_holder()
-        self.holder, self.held_until = arguments.get("to", client), now + self._lease_s
+        self.holder, self.held_until = heir, now + self._lease_s
         self._remember_holder()
 
     def _tell_the_robbed(self, client: str, verb: str, reply: dict[str, Any], since_s: float) -> None:
@@ -153,6 +165,8 @@ class Witness:
                 raise Broken(f"request {name} was answered as {self._answered[name]} and then as {reply['value']}")
             return
         self._answered[name] = repr(reply["value"])
+        if self._was_full(since_s):
+            raise Broken(f"{request['verb']} {name} was done, and nothing of it could be written down")
         # The lease is looked at when the command comes; its answer may be later than the lease.
         if self._held_lately.get(client, -1.0) < since_s - 2e-3:
             raise Broken(f"{request['verb']} of {client} was done without its lease")
@@ -167,6 +181,12 @@ class Witness:
         self._remember_holder()
         self._stopped_at, self.holder = None, None
         self._robbed.clear()
+        self._lease_words.clear()
+
+    def _was_full(self, since_s: float) -> bool:
+        """Tell whether the instrument's disk has taken nothing since then."""
+        full_since_s = self.site.disk.full_since_s
+        return full_since_s is not None and full_since_s < since_s
 
     # ---- what a person was told
 
