@@ -397,6 +397,12 @@ def test_what_was_stored_before_the_sender_died_does_not_come_again(tmp_path: Pa
                 if len(stored) == 80:
                     break
 
+        def is_released() -> bool:
+            with Receiver(endpoint, "edge") as receiver:
+                return next(receiver.scan("edge", WAIT_S).batches(WAIT_S)).indices[0] == 80
+
+        until(is_released)
+
     _dead(tmp_path, store_some)
     with (
         Sender(retention_bytes=20_000, spill_bytes=1 << 20, spill_folder=tmp_path) as sender,
