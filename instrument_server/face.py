@@ -66,19 +66,20 @@ class Face:
     misheard
         Called with the reason when what came is no request.
     wait
-        Returns when the next request may be answered.
+        Returns when the next request may be answered; None: at once.
     """
 
     def __init__(
         self, answer: Answer, who: Callable[[], Caller], refused: Callable[[str], None],
-        misheard: Callable[[str], None] = lambda reason: None, wait: Callable[[], None] = lambda: None,
+        misheard: Callable[[str], None] = lambda reason: None, wait: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         self._answer, self._who, self._refused, self._misheard = answer, who, refused, misheard
         self._wait = wait
 
     def call(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one request; both are dumps of `core.control` records."""
-        self._wait()
+        if self._wait is not None:
+            self._wait()
         try:
             caller = self._who()
             asked = _request(request)
@@ -111,7 +112,8 @@ def shown(answer: Answer, address: tuple[str, int], keys: KeyList | None, refuse
         Called with the address of everybody who is refused, and why.
     """
     _speak_msgpack_only()
-    pace = Pace()
+    # Without keys everybody is somebody of this computer, and all of them would share one pace.
+    pace = Pace() if keys is not None else None
 
     def serve(connection: Connection) -> None:
         who = partial(_caller, keys, connection.half)
@@ -122,8 +124,8 @@ def shown(answer: Answer, address: tuple[str, int], keys: KeyList | None, refuse
             stream.over = True
 
         with _Daemon(connection.socket, who, turn_away) as daemon:
-            misheard, wait = partial(refused, connection.peer), partial(pace.wait, connection.half)
-            daemon.register(Face(answer, who, turn_away, misheard, wait), objectId=FACE)
+            wait = None if pace is None else partial(pace.wait, connection.half)
+            daemon.register(Face(answer, who, turn_away, partial(refused, connection.peer), wait), objectId=FACE)
             _Job(stream, daemon)()
 
     door = Door(address, serve, None if keys is None else keys.place, refused)
