@@ -33,8 +33,9 @@ from ..core.errors import (
 )
 from ..core.frame import Scan
 from .admittance import Admittance, CurveKey
-from .channel import Incoming, Inflow
+from .channel import Incoming
 from .doorbell import Doorbell
+from .flow import Inflow
 from .incoming import Arrivals, IncomingScan, Item
 from .incoming import collect as collect
 from .keep_alive import keep_alive

@@ -29,8 +29,9 @@ from ..core.closing import Closing
 from ..core.errors import ChannelClosed, UnknownName, WireInvalid
 from ..core.frame import FrameBatch, Scan, ScanEnd
 from .armour import Armour
-from .channel import Outflow, Outgoing
+from .channel import Outgoing
 from .doorbell import Doorbell
+from .flow import Outflow
 from .gatehouse import LOOK_S, Gatehouse
 from .lapsed import Lapsed
 from .left import offer_left

@@ -122,7 +122,7 @@ def test_a_run_in_bad_weather_and_parted_from_its_instrument_comes_to_its_end(
         brought_to_its_end(nursery, client, tmp_path, simulator, address, network.mend)
     finally:
         network.mend()
-    assert network.carried - carried > 100, "the run went by another way"
+    assert network.carried > carried, "the run went by another way"
 
 
 @pytest.mark.timeout(300)

@@ -25,7 +25,7 @@ from beamloop.core import (
     UnknownName,
 )
 from beamloop.streaming import Receiver, Sender, collect
-from beamloop.streaming.channel import Outflow
+from beamloop.streaming.flow import Outflow
 
 from .traffic import WAIT_S, after, batches_of, frames_of, scan_of, send_batches, send_scan, until, whole
 
@@ -396,6 +396,12 @@ def test_what_was_stored_before_the_sender_died_does_not_come_again(tmp_path: Pa
                 incoming.stored()
                 if len(stored) == 80:
                     break
+
+        def is_released() -> bool:
+            with Receiver(endpoint, "edge") as receiver:
+                return next(receiver.scan("edge", WAIT_S).batches(WAIT_S)).indices[0] == 80
+
+        until(is_released)
 
     _dead(tmp_path, store_some)
     with (

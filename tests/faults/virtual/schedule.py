@@ -339,17 +339,18 @@ class World:
                 raise Broken(f"{name} was told as done and lacks {set(range(frames)) - set(book.kept[name])}")
 
     def _check_losses(self, book: Notebook, name: str, frames: int) -> None:
-        """What the instrument gave whole comes whole, also after others held the lease, unless its driver died."""
+        """What the instrument gave whole comes whole, also after another held the lease, unless its driver died."""
         scans = self.witness.scan_of[name]
         lost = book.lost[name]
-        if lost and (self.pausable or lost & set(book.kept[name])):
+        # Wide bounds have room for all that a schedule measures.
+        let_go = self.is_tight and self.witness.was_followed(book.name)
+        if lost and ((self.pausable and not let_go) or lost & set(book.kept[name])):
             raise Broken(f"{name} lost {lost}; its camera {'can' if self.pausable else 'cannot'} wait")
         if lost | set(book.kept[name]) == set(range(frames)):
             return
         told = book.lacks.get(name) or book.outcomes[name]
         is_lost = name in book.lacks or (name in book.missed and "do not come any more" in told)
-        # Tight bounds have no room even for the account of what former holders have not fetched.
-        if not is_lost or not scans or (self.is_tight and len(self.books) > 1):
+        if not is_lost or not scans or let_go:
             return
         if (
             len(self.witness.frames[scans[0]]) == frames

@@ -158,6 +158,10 @@ class Witness:
             self._held_lately[self.holder] = self.held_until
             self.world.upheavals += 1
 
+    def was_followed(self, client: str) -> bool:
+        """Tell whether another held the lease as well, whose frames may crowd out those of this client (`lapsed`)."""
+        return bool(set(self._held_lately) - {client})
+
     def _once(self, request: dict[str, Any], reply: dict[str, Any], since_s: float) -> None:
         name, client = request["request_id"], request["client"]
         if name in self._answered:
