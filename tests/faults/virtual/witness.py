@@ -108,6 +108,9 @@ class Witness:
             self._stopped_at = self._before_arming.get(request["request_id"])
         if verb in ("lease", "renew"):
             self._tell_the_robbed(client, verb, reply, since_s)
+        if verb == "release" and client == self.holder and reply["error"] == "StorageFailed":
+            # It may have been done all the same, and could not be written down.
+            self.held_until = now
         if reply["status"] != "done":
             return
         if verb in ("set", "acquire", "arm"):
