@@ -160,7 +160,7 @@ class Site:
                 self._world.note("served")
                 leave.wait()
         except (DriverFailed, StorageFailed) as failure:
-            self._world.note(f"not served: {failure}")
+            self._world.note(f"not served: {failure}".replace(str(self.folder), "its folder"))
         node.exit()
 
     def terminate(self) -> None:

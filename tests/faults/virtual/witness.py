@@ -234,20 +234,16 @@ class Witness:
             self._nobody_since, self._nobody_ran = now, False
         # Nobody could blank meanwhile. What was said before counts from when it was said, so who wakes up is quick.
         since = -1.0 if self._nobody_since is None else self._nobody_since
-        until = max(self._held_lately.values(), default=-1.0)
         guard = site.nodes["guard"]
-        if guard.down_since is not None:
-            # Nobody else knows sooner that the guard will not blank for them: its own silence counts then.
-            until = max(until, guard.down_since + SILENCE_S)
-        else:
-            # One that goes on before that blanks as soon as it runs.
-            since_s, again_s = guard.held_up
-            until = max(until, min(again_s, since_s + SILENCE_S))
-        self._dark_by_s = max(until, since + WAKING_S) + GRACE_S
+        # Nobody else knows sooner that the guard will not blank for them, so its own silence counts then; one that
+        # goes on before that blanks as soon as it runs.
+        down_s, again_s = guard.held_up if guard.down_since is None else (guard.down_since, math.inf)
+        excused = max(since + WAKING_S, min(again_s, down_s + SILENCE_S))
+        self._dark_by_s = max((excused, *self._held_lately.values())) + GRACE_S
         self._because = "the lease of the last client ran out"
         for name, node in site.nodes.items():
             if node.down_since is not None:
-                dark_by_s = max(node.down_since + SILENCE_S, since + WAKING_S) + GRACE_S
+                dark_by_s = max(node.down_since + SILENCE_S, excused) + GRACE_S
                 if dark_by_s < self._dark_by_s:
                     self._dark_by_s, self._because = dark_by_s, f"the {name} was silent for {SILENCE_S:g} s"
 
