@@ -2,6 +2,7 @@
 
 from .centre_of_mass import CentreOfMass as CentreOfMass
 from .engine import Reducing as Reducing
+from .masks import Masks as Masks
 from .moments import Moments as Moments
 from .region import Disk as Disk
 from .region import Mask as Mask
