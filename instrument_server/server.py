@@ -124,6 +124,8 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
         desk_ready.append(desk)
         audit.note("serving", instrument=info.name, source=info.source, port=port)
         stack.callback(desk.minutes.mark, "closing")
+        # Who leaves no longer sees a guard die, and a driver that hangs may keep it from leaving.
+        stack.callback(blanker.close)
         stack.enter_context(_beating(desk))
         if keys is not None:
             stack.enter_context(_watched(keys, desk))

@@ -21,7 +21,7 @@ from beamloop.instrument_server.guard.guard import Guard
 from beamloop.instrument_server.guard.watch import Watch
 from beamloop.instrument_server.lease.lease import Lease
 from beamloop.streaming.channel import Incoming, Outgoing
-from beamloop.streaming.loss import Loss, Losses
+from beamloop.streaming.loss import Losses
 from beamloop.streaming.seats import ReaderSeat, RecorderSeat, ViewerSeat
 from beamloop.streaming.sender import Sender
 from beamloop.streaming.spill import Spill
@@ -195,7 +195,7 @@ def loses_frames_without_saying_which(patch: pytest.MonkeyPatch) -> None:
 
 
 def finds_nothing_on_its_disk_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Spill, "get", lambda self, seq: Loss(self._places[seq].scan_id, self._places[seq].frames))
+    patch.setattr(Spill, "get", lambda self, seq: self._places[seq].loss)
 
 
 LONG = [90, 90, 90]

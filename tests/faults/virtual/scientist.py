@@ -54,6 +54,8 @@ class Notebook:
         Why the lease is taken from whoever holds it; empty if it is asked for.
     full_since_s
         Since when this disk takes nothing, None if it does: what comes waits.
+    scans
+        Scan of each measurement that was begun, as far as it was told.
     lost
         Frames of which it was said that they will not come, by measurement.
     dwell_s
@@ -73,6 +75,7 @@ class Notebook:
     asked: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     breaks_glass: str = ""
     full_since_s: float | None = None
+    scans: dict[str, str] = field(default_factory=dict)
     lost: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     dwell_s: dict[str, float] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)
@@ -119,6 +122,8 @@ def scientist(book: Notebook, dwell_s: Callable[[], float]) -> None:
 
 
 def _do_all(book: Notebook, instrument: RemoteInstrument, dwell_s: Callable[[], float]) -> None:
+    # As `beamloop resume` does: of what is settled no frame is read any more, and none may wait for that.
+    instrument.settled(book.scans[name] for name in book.outcomes if name in book.scans)
     # What was begun comes first: frames that nobody reads would hold up those of the next scan.
     for number in sorted(range(len(book.wanted)), key=lambda number: not book.is_open(number)):
         if number not in book.settled:
@@ -168,6 +173,7 @@ def _measure(book: Notebook, name: str, frames: int, instrument: RemoteInstrumen
         return
     plan = PointScan(detector="camera", points=tuple((1e-9 * (i % 900), 0.0) for i in range(frames)), dwell_s=dwell_s)
     incoming = _started(book, name, plan, instrument)
+    book.scans[name] = incoming.header.scan_id
     if incoming.header.measurement_id != name:
         book.wrong.append(f"{name}: got the scan of {incoming.header.measurement_id}")
     waiting: dict[int, int] = {}

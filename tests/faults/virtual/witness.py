@@ -108,6 +108,9 @@ class Witness:
             self._stopped_at = self._before_arming.get(request["request_id"])
         if verb in ("lease", "renew"):
             self._tell_the_robbed(client, verb, reply, since_s)
+        if verb == "release" and client == self.holder and reply["error"] == "StorageFailed":
+            # It may have been done all the same, and could not be written down.
+            self.held_until = now
         if reply["status"] != "done":
             return
         if verb in ("set", "acquire", "arm"):
@@ -158,9 +161,9 @@ class Witness:
             self._held_lately[self.holder] = self.held_until
             self.world.upheavals += 1
 
-    def may_be_let_go(self, client: str) -> bool:
-        """Tell whether what waits for a client may have been let go: two others held the lease as well (`lapsed`)."""
-        return len(set(self._held_lately) - {client}) > 1
+    def was_followed(self, client: str) -> bool:
+        """Tell whether another held the lease as well, whose frames may crowd out those of this client (`lapsed`)."""
+        return bool(set(self._held_lately) - {client})
 
     def _once(self, request: dict[str, Any], reply: dict[str, Any], since_s: float) -> None:
         name, client = request["request_id"], request["client"]
@@ -236,6 +239,10 @@ class Witness:
         if guard.down_since is not None:
             # Nobody else knows sooner that the guard will not blank for them: its own silence counts then.
             until = max(until, guard.down_since + SILENCE_S)
+        else:
+            # One that goes on before that blanks as soon as it runs.
+            since_s, again_s = guard.held_up
+            until = max(until, min(again_s, since_s + SILENCE_S))
         self._dark_by_s = max(until, since + WAKING_S) + GRACE_S
         self._because = "the lease of the last client ran out"
         for name, node in site.nodes.items():
