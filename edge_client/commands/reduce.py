@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, 
 from ...core import Axis, SettingsInvalid, Signal
 from ...core.registry import REDUCTIONS, known
 from ...streaming.files import RecordedDetector, Recording, open_recording
-from ...streaming.reduce import Reducing
+from ...streaming.reduce import Reducing, compilations
 from ..file_reductions.output import Source, kept, refuse_existing, write_results
 from ..file_reductions.passing import batches, begin, frame_bytes, numbered
 from ..file_reductions.picture import results_figure, save, shown_units
@@ -72,7 +72,10 @@ def reduce(
         if not wanted:
             raise SettingsInvalid(_nothing_asked(recording))
         refuse_existing([target, picture])
-        reducing = begin(recorded, wanted)
+        with compilations(
+            lambda kernel: console.print(f"compiling {kernel} for {recorded.dtype}, once on this machine")
+        ):
+            reducing = begin(recorded, wanted)
         took_s = _pass(recorded, reducing, console)
         results = reducing.results()
         write_results(target, results, wanted, recorded, Source.of(file))
