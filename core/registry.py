@@ -24,6 +24,7 @@ class Group(NamedTuple):
 INSTRUMENTS = Group("beamloop.instruments", "instrument")
 BLANKERS = Group("beamloop.blankers", "blanker")
 REDUCTIONS = Group("beamloop.reductions", "reduction")
+DETECTORS = Group("beamloop.detectors", "detector")
 POLICIES = Group("beamloop.policies", "policy")
 
 

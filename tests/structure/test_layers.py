@@ -90,7 +90,7 @@ def test_constraints_pin_every_dependency_and_torch_exactly() -> None:
         line.lower().split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
     )
     wanted = list(PYPROJECT["project"]["dependencies"])
-    for extra in ("edge", "sim", "files", "keys", "dev"):
+    for extra in ("edge", "sim", "files", "detectors", "keys", "dev"):
         wanted += PYPROJECT["project"]["optional-dependencies"][extra]
     names = {requirement.lower().split(">")[0].split("[")[0].strip() for requirement in wanted}
     assert names <= set(pins), sorted(names - set(pins))
