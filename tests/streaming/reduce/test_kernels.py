@@ -52,8 +52,11 @@ def test_plain_frames_are_not_copied() -> None:
 
 @pytest.mark.parametrize("dtype", ["|u1", "<u2", "<i2", "<u4", "<f4"])
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 9])
-def test_reductions_that_share_tiles_give_what_each_gives_alone(dtype: str, n: int) -> None:
-    # A frame of 300 x 301 is longer than a span of the sums, and a tile holds some but not all of nine.
+def test_reductions_that_share_tiles_give_what_each_gives_alone(
+    dtype: str, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A frame of 300 x 301 is longer than a span of the sums, and no tile holds all of nine.
+    monkeypatch.setattr("beamloop.streaming.reduce.engine.TILE_BYTES", 400_000)
     scan = scan_of(dtype, scan_shape=(n,), frame_axes=camera_axes((300, 301)))
     frames = frames_of(scan)
     ring = VirtualDetector(region=Ring(inner=20, outer=100, centre=(149, 150), pixels=True))
