@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from beamloop.streaming.reduce import CentreOfMass, Moments, Reducing, Ring, Total, VirtualDetector
 from beamloop.streaming.reduce.kernels import BLOCK, TILE_BYTES, blocks, plain, tiles
+from beamloop.streaming.reduce.kernels.compiled import compiled
 
 from .scans import DTYPES, batch_of, camera_axes, frames_of, scan_of
 
@@ -98,3 +99,10 @@ def test_sums_of_saturated_pixels_do_not_overflow(n: int) -> None:
     results = reducing.results()
     assert results["total"]["frame"].data == n * 65_535
     assert results["moments"]["variance"].data == 0.0
+
+
+def test_a_kernel_that_cannot_be_kept_is_compiled_all_the_same() -> None:
+    written: dict = {}
+    # A function without a file has no place for its machine code, as in a folder that nobody may write.
+    exec("def doubled(number):\n    return 2 * number\n", written)
+    assert compiled(written["doubled"])(21) == 42
