@@ -50,9 +50,10 @@ bench: setup
 	$(BIN)/python benchmarks/channel.py --quick
 	$(BIN)/python benchmarks/soak.py --quick
 	$(BIN)/python benchmarks/simulator.py --quick
+	$(BIN)/python benchmarks/reductions.py --quick
 	$(BIN)/python benchmarks/journal.py --quick
 	$(BIN)/python benchmarks/regret.py --quick
 	$(BIN)/python benchmarks/deep_kernel.py --quick
 
 clean:
-	rm -rf $(VENV) .readers build *.egg-info
+	rm -rf $(VENV) .readers .peers build *.egg-info

@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 from ....core.frame import FrameBatch, Scan
 from .compiled import compiled
 
-TILE_BYTES = 1 << 20
-"""Frames that several reductions share, in bytes; one frame if that is larger."""
+TILE_BYTES = 1 << 21
+"""Frames that several reductions share, in bytes; one frame if that is larger.
+
+The interpreter takes about 10 µs a tile for four reductions: half a tile fits the second-level cache and was 7 %
+slower, a quarter 12 %.
+"""
 
 LONE_BYTES = 1 << 23
 """Frames that one reduction takes at once, in bytes: each passes through the cache once anyway."""

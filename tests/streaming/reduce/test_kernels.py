@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from beamloop.streaming.reduce import CentreOfMass, Moments, Reducing, Ring, Total, VirtualDetector
 from beamloop.streaming.reduce.kernels import BLOCK, TILE_BYTES, blocks, plain, tiles
+from beamloop.streaming.reduce.kernels.compiled import compiled
 
 from .scans import DTYPES, batch_of, camera_axes, frames_of, scan_of
 
@@ -52,8 +53,11 @@ def test_plain_frames_are_not_copied() -> None:
 
 @pytest.mark.parametrize("dtype", ["|u1", "<u2", "<i2", "<u4", "<f4"])
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 9])
-def test_reductions_that_share_tiles_give_what_each_gives_alone(dtype: str, n: int) -> None:
-    # A frame of 300 x 301 is longer than a span of the sums, and a tile holds some but not all of nine.
+def test_reductions_that_share_tiles_give_what_each_gives_alone(
+    dtype: str, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A frame of 300 x 301 is longer than a span of the sums, and no tile holds all of nine.
+    monkeypatch.setattr("beamloop.streaming.reduce.engine.TILE_BYTES", 400_000)
     scan = scan_of(dtype, scan_shape=(n,), frame_axes=camera_axes((300, 301)))
     frames = frames_of(scan)
     ring = VirtualDetector(region=Ring(inner=20, outer=100, centre=(149, 150), pixels=True))
@@ -95,3 +99,10 @@ def test_sums_of_saturated_pixels_do_not_overflow(n: int) -> None:
     results = reducing.results()
     assert results["total"]["frame"].data == n * 65_535
     assert results["moments"]["variance"].data == 0.0
+
+
+def test_a_kernel_that_cannot_be_kept_is_compiled_all_the_same() -> None:
+    written: dict = {}
+    # A function without a file has no place for its machine code, as in a folder that nobody may write.
+    exec("def doubled(number):\n    return 2 * number\n", written)
+    assert compiled(written["doubled"])(21) == 42
