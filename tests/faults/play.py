@@ -3,7 +3,7 @@
     python tests/faults/play.py 755 --log         one schedule, with everything that happened
     python tests/faults/play.py 0 --count 1000    a thousand, spread over all cores
 
-Prints one line of JSON at the end: how many were played, which failed and why, what was met.
+Prints one line of JSON at the end, or at Ctrl-C: how many were played, which failed and why, what was met.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from virtual.schedule import play
@@ -84,10 +85,11 @@ def main() -> int:
     seeds = range(options.seed, options.seed + options.count)
     processes = 1 if options.log else min(os.cpu_count() or 1, -(-len(seeds) // SHARE))
     started, all_told = time.perf_counter(), Told()
-    for told in alone(seeds, options.log) if processes == 1 else together(seeds, processes):
-        all_told.played += told.played
-        all_told.failed |= told.failed
-        all_told.met += told.met
+    with suppress(KeyboardInterrupt):
+        for told in alone(seeds, options.log) if processes == 1 else together(seeds, processes):
+            all_told.played += told.played
+            all_told.failed |= told.failed
+            all_told.met += told.met
     failed = dict(sorted(all_told.failed.items())[:MOST_TOLD])
     counts = {"played": all_told.played, "failures": len(all_told.failed), "processes": processes}
     took_s = round(time.perf_counter() - started, 2)

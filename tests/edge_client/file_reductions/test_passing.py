@@ -32,12 +32,10 @@ def recording(tmp_path: Path) -> Iterator[Recording]:
 
 
 @pytest.mark.parametrize("block", [1 << 25, 4 * NX * CHANNELS * 2, NX * CHANNELS * 2, 3 * CHANNELS * 2, 1])
-@pytest.mark.parametrize("batch", [1 << 20, 4 * CHANNELS * 2, 1])
 def test_every_recorded_frame_comes_once_at_its_place(
-    recording: Recording, monkeypatch: pytest.MonkeyPatch, block: int, batch: int
+    recording: Recording, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
     monkeypatch.setattr(passing, "BLOCK_BYTES", block)
-    monkeypatch.setattr(passing, "BATCH_BYTES", batch)
     recorded = recording.main
     came = list(batches(recorded))
     indices = np.concatenate([b.indices for b in came])
@@ -45,7 +43,7 @@ def test_every_recorded_frame_comes_once_at_its_place(
     np.testing.assert_array_equal(np.concatenate([b.frames for b in came]), DATA.reshape(-1, CHANNELS)[indices])
     places = np.concatenate([b.positions for b in came])
     np.testing.assert_allclose(places, 5e-9 + 1e-9 * np.column_stack(np.divmod(indices, NX)), rtol=1e-12)
-    assert max(b.frames.nbytes for b in came) <= max(batch, CHANNELS * 2)
+    assert max(b.frames.nbytes for b in came) <= max(block, CHANNELS * 2)
     for part in came:
         part.check(header(recorded))
 
