@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 help:
 	@echo "make demo    an autonomous experiment on the simulated microscope, with a report"
 	@echo "make test    every check: lint, types, layers, tests (BEAMLOOP_DATA=FOLDER adds recorded data, BEAMLOOP_CRASHES=200 more crashes)"
-	@echo "make test-faults  every fault: 100,000 schedules in virtual time, 300 with real processes; an hour or two (BEAMLOOP_FAULTS=1000 for fewer)"
+	@echo "make test-faults  every fault: 100,000 schedules in virtual time, 300 with real processes, 90 over a bad network, a million adversarial commands; an hour or two (BEAMLOOP_FAULTS=1000 for fewer)"
 	@echo "make readers opens our files with SciFiReaders, HyperSpy and py4DSTEM, in environments of their own"
 	@echo "make bench   every benchmark, small cases"
 

@@ -1,7 +1,8 @@
 """How quickly a stop is answered, and all is read back at rest: with everything busy, and while the driver hangs.
 
 Busy: stops at random moments of scans whose frames nobody takes (the data channel is full), with every
-thread of the server taken by requests that wait. Hanging: the driver holds the interpreter lock
+thread of the server taken by requests that wait. Flooded: another key asks as fast as it can on all the
+connections that it may have, from a process of its own. Hanging: the driver holds the interpreter lock
 inside C code for five seconds, as a vendor's library can; the stop is said from this process, and as the
 whole command with Python's start.
 
@@ -27,12 +28,38 @@ from beamloop.edge_client import RemoteInstrument, connect
 from beamloop.edge_client.connection.control_line import ControlLine
 from beamloop.edge_client.connection.guard_line import reports
 from beamloop.edge_client.embedded import embedded
+from beamloop.instrument_server.keys.making import add_key, make_folder
+from beamloop.instrument_server.keys.place import Place
 
 PLUGINS = Path(__file__).parent.parent / "tests" / "plugins"
 HANG_S = 5.0
 WORKERS = 24
 """Requests that wait in the server at any time, each in a thread of its own."""
 
+FLOOD = """
+import sys, threading, time
+from pathlib import Path
+from beamloop.core import BeamloopError
+from beamloop.edge_client.connection.address import Address
+from beamloop.edge_client.connection.control_line import ControlLine
+from beamloop.edge_client.connection.shown_key import ShownKey
+key, address = ShownKey(Path(sys.argv[1])), Address("127.0.0.1", int(sys.argv[2]))
+asked = [0] * 32
+def ask(number):
+    line = ControlLine(address, f"{key.name}/flood", key=key)
+    while True:
+        try:
+            line.ask("state")
+            asked[number] += 1
+        except BeamloopError:
+            pass
+for number in range(32):
+    threading.Thread(target=ask, args=(number,), daemon=True).start()
+while not all(asked):
+    time.sleep(0.05)
+print("all asks", flush=True)
+sys.stdin.read()
+"""
 CONFIG = '[instrument]\nplugin = "bench"\n'
 
 
@@ -88,6 +115,39 @@ def show_busy(bench: RemoteInstrument, stops: int, as_json: bool) -> None:
     Figure("stop_busy_confirmed", 100 * confirmed / stops, "%", "higher", goal=100, n=stops).show(as_json)
 
 
+def show_flooded(folder: Path, stops: int, as_json: bool) -> None:
+    """Measure and print what a stop takes while another key asks without end."""
+    place = Place(folder / "keys")
+    make_folder(place)
+    for name in ("operator", "observer"):
+        add_key(place, name, name, 1.0, folder / f"{name}.key")
+    config = folder / "keyed.toml"
+    config.write_text('keys = "keys"\n' + CONFIG)
+    with embedded(str(config)) as address, connect(address, key=folder / "operator.key") as bench:
+        times = {"alone": _stops(bench, stops)}
+        command = [sys.executable, "-c", FLOOD, str(folder / "observer.key"), address.rpartition(":")[2]]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as flood:
+            assert flood.stdout is not None
+            assert flood.stdout.readline()
+            times["flooded"] = _stops(bench, stops)
+            flood.kill()
+    for how, taken in times.items():
+        for percentile in (50, 99):
+            value = float(np.percentile(taken, percentile))
+            Figure(f"stop_{how}_first_answer_p{percentile}", value, "ms", "lower", goal=100, n=stops).show(as_json)
+
+
+def _stops(bench: RemoteInstrument, stops: int) -> list[float]:
+    """Stop so often; return the times to the first report in ms."""
+    times = []
+    for _ in range(stops):
+        time.sleep(0.02)
+        start = time.perf_counter()
+        assert next(reports(bench.address, "stop", key=bench._key)).beam == "confirmed"
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
 def main() -> None:
     """Measure and print."""
     chosen = options(__doc__).parse_args()
@@ -98,6 +158,7 @@ def main() -> None:
         config.write_text(CONFIG)
         with embedded(str(config)) as address, connect(address, "benchmark") as bench:
             show_busy(bench, 40 if chosen.quick else 200, chosen.json)
+            show_flooded(Path(folder), 100 if chosen.quick else 500, chosen.json)
             bench.write({"hold_lock_s": HANG_S})
             # Not from this thread: its frames come only after the hang.
             measuring = threading.Thread(target=_measure, args=(bench,))

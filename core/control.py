@@ -214,7 +214,7 @@ class Proof(Frozen):
     blank_s, stop_s
         From the word to the beam read back as blanked.
     open_s
-        How long the beam was open for it at most; what lay under the probe took that dose, which is counted nowhere.
+        How long the beam was open for it at most; on hardware the place under the parked probe is charged with it.
     """
 
     passed: bool

@@ -106,6 +106,8 @@ class RemoteInstrument(Closing):
         self._receiver: Receiver | None = None
         self._tenure = Tenure(self._control)
         self._numbers = itertools.count(1)
+        # Names of the measurements that this object asked for.
+        self._asked: set[str] = set()
         try:
             self.description = self._describe()
         except BaseException:
@@ -357,7 +359,9 @@ class RemoteInstrument(Closing):
     def start(self, plan: Acquisition, measurement_id: str, request_id: str | None = None) -> IncomingScan:
         """Begin an acquisition and return the scan whose frames now come in. Needs the lease.
 
-        Read it to its end and call `stored()`, or `discard` it.
+        Read it to its end and call `stored()`, or `discard` it. Frames that wait for an earlier process of this
+        name come if their request is asked again, or by `left_scan`; those still there when something new comes
+        are given up, or they would lie in the way.
 
         Parameters
         ----------
@@ -377,8 +381,25 @@ class RemoteInstrument(Closing):
         # The receiver must be there before the scan is, or its frames wait at the sender.
         receiver = self._receiving()
         arguments: dict[str, object] = {"plan": plan.model_dump(), "measurement_id": measurement_id}
+        self._asked.add(measurement_id)
         header = heard(Scan, self._control.ask("acquire", arguments, request_id)["scan"])
-        announced = receiver.scan(header.scan_id, ANNOUNCED_WITHIN_S)
+        announced = receiver.scan(
+            header.scan_id, ANNOUNCED_WITHIN_S, lambda scan: scan.measurement_id not in self._asked
+        )
+        return IncomingScan(announced.header, announced.arrivals, Patience(receiver, self.state))
+
+    def left_scan(self, timeout_s: float = ANNOUNCED_WITHIN_S) -> IncomingScan:
+        """Return a scan that waits for this name and was not asked for here, the oldest first. Needs no lease.
+
+        An earlier process of this name asked for it and has not stored it; what lacks of it is told by number.
+
+        Raises
+        ------
+        InstrumentUnreachable
+            If none was announced in time.
+        """
+        receiver = self._receiving()
+        announced = receiver.next_scan(timeout_s)
         return IncomingScan(announced.header, announced.arrivals, Patience(receiver, self.state))
 
     def discard(self, incoming: IncomingScan) -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..core import ProtocolMismatch
+from ..streaming.reduce import compilations
 from .experiment import Experiment
 from .instrument import RemoteInstrument
 from .opening import clocked, described, make_ready, told_on_arrival, versions
@@ -80,7 +81,8 @@ def run_experiment(
         On the second Ctrl-C.
     """
     told = onlooker or Silence()
-    prepared = _tried(prepare(request.experiment, instrument.info), instrument)
+    with compilations(lambda kernel: told.note(f"compiling {kernel}, once on this machine")):
+        prepared = _tried(prepare(request.experiment, instrument.info), instrument)
     with instrument.lease(f"run {request.experiment.name}"), ExitStack() as stack:
         proof = make_ready(instrument, request.arm)
         prepared = replace(prepared, notes=(*prepared.notes, proof))

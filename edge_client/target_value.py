@@ -65,7 +65,7 @@ def target_value(target: Target, detector: DetectorInfo) -> TargetValue:
     reduction: Reduction = made(REDUCTIONS, target.reduction, target.settings, "[target.settings]")
     scan = _empty_scan(detector)
     try:
-        results = reduction.result(scan, reduction.empty(scan))
+        results = Reducing(scan, {NAME: reduction}).results()[NAME]
     except FrameShapeWrong as error:
         raise FrameShapeWrong(f"[target] does not fit [measure] detector {detector.name!r}: {error}") from None
     per_position = [name for name, signal in results.items() if signal.axes == scan.scan_axes]

@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ..core import (
@@ -22,7 +23,6 @@ from ..core import (
     InstrumentInfo,
     InstrumentState,
     LimitRefused,
-    MotionHalted,
     Plan,
     PlanInvalid,
     ProofFailed,
@@ -119,7 +119,9 @@ class Desk:
         # Names of scans must never come again, not even after a restart: frames are told apart by them.
         self._session, self._scans = secrets.token_hex(3), 0
         self._table = CommandTable(answers, self._session)
+        # What was last heard of the instrument, and whether a move has failed since: nobody knows where it stands then.
         self._facts: dict[str, Any] = {}
+        self._is_lost = False
         # Which limits a running scan was last judged by, and why the server halted the last one.
         self._upheld, self._notice = interlock.version, ""
         safety = SafetyDesk(info, interlock, self._situation, self._uphold, self.minutes)
@@ -268,9 +270,12 @@ class Desk:
         self._interlock.moves(self._values(), plan.values)
         try:
             after = self._driver.ask("set", ARRIVE_S, plan=plan.model_dump())
-        except MotionHalted:
-            # It was moved, but not to where it was told.
-            self.heard(self._driver.ask("describe", ANSWER_S))
+        except BeamloopError as failure:
+            # Moved perhaps, and perhaps not to where it was told. A silent driver is asked by the next command.
+            self._is_lost = True
+            if not isinstance(failure, DriverSilent):
+                with suppress(BeamloopError):
+                    self._look()
             raise
         self.heard(after)
         return {"duration_s": after["duration_s"]}
@@ -287,10 +292,17 @@ class Desk:
     def _allowed(self, request: Request) -> Plan:
         """Return the request's plan if the limits allow it and no scan is in its way."""
         plan = plan_from(request.arguments.get("plan"))
+        if self._is_lost:
+            self._look()
         self._interlock.require(plan, self._situation())
         if self._beam.running is not None:
             raise LimitRefused(f"scan {self._beam.running} is still running; wait for its end, or stop it")
         return plan
+
+    def _look(self) -> None:
+        """Ask the driver where the instrument stands; raises DriverFailed if it does not say."""
+        self.heard(self._driver.ask("describe", ANSWER_S))
+        self._is_lost = False
 
     def _arm(self, request: Request) -> dict[str, Any]:
         self._beam.arm()

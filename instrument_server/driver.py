@@ -228,8 +228,8 @@ class Driver:
         verb = message["verb"]
         if verb == "describe":
             yield {"value": self.describe()}
-        elif verb == "forget":
-            self._sender.forget(message["receiver"])
+        elif verb == "lapse":
+            self._sender.lapse(message["receiver"])
             yield {"value": {}}
         else:
             plan = plan_from(message["plan"])

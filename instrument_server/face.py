@@ -27,6 +27,7 @@ from ..core import BeamloopError, KeyRefused, PlanInvalid, Reply, Request
 from ..core.control import FACE, belongs
 from .door import Connection, Door, Told
 from .keys.key_list import KeyList
+from .pace import Pace
 from .rights import LOOPBACK, Caller
 
 MOST_BYTES = 4 * 2**20
@@ -64,16 +65,21 @@ class Face:
         Called with the reason when a request is not heard for its key.
     misheard
         Called with the reason when what came is no request.
+    wait
+        Returns when the next request may be answered; None: at once.
     """
 
     def __init__(
         self, answer: Answer, who: Callable[[], Caller], refused: Callable[[str], None],
-        misheard: Callable[[str], None] = lambda reason: None,
+        misheard: Callable[[str], None] = lambda reason: None, wait: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         self._answer, self._who, self._refused, self._misheard = answer, who, refused, misheard
+        self._wait = wait
 
     def call(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one request; both are dumps of `core.control` records."""
+        if self._wait is not None:
+            self._wait()
         try:
             caller = self._who()
             asked = _request(request)
@@ -106,6 +112,8 @@ def shown(answer: Answer, address: tuple[str, int], keys: KeyList | None, refuse
         Called with the address of everybody who is refused, and why.
     """
     _speak_msgpack_only()
+    # Without keys everybody is somebody of this computer, and all of them would share one pace.
+    pace = Pace() if keys is not None else None
 
     def serve(connection: Connection) -> None:
         who = partial(_caller, keys, connection.half)
@@ -116,7 +124,8 @@ def shown(answer: Answer, address: tuple[str, int], keys: KeyList | None, refuse
             stream.over = True
 
         with _Daemon(connection.socket, who, turn_away) as daemon:
-            daemon.register(Face(answer, who, turn_away, partial(refused, connection.peer)), objectId=FACE)
+            wait = None if pace is None else partial(pace.wait, connection.half)
+            daemon.register(Face(answer, who, turn_away, partial(refused, connection.peer), wait), objectId=FACE)
             _Job(stream, daemon)()
 
     door = Door(address, serve, None if keys is None else keys.place, refused)

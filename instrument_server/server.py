@@ -11,7 +11,7 @@ import secrets
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from .audit import Audit
 from .desk import Desk
 from .dose import Dose
 from .dose.budget import cell_of, is_countable
+from .dose.parked import ParkedBeam
 from .dose.store import DoseStore
 from .driver import DriverOrders
 from .driver_link import DriverLink, Living
@@ -114,14 +115,17 @@ def serving(settings: ServerSettings, folder: Path) -> Iterator[tuple[Instrument
         audit.promise(durability)
         blanker: Blanker = find(BLANKERS, plugin.blanker)(folder)
         interlock = stack.enter_context(_interlock(info, settings, folder, durability, audit))
+        proofs = _proofs(info, settings, folder, line, blanker, interlock, lambda: desk_ready[0].state().parameters)
         desk = Desk(
             __version__, info, interlock, link, line, Lease(settings.lease_s), answers, audit, blanker.close,
-            switch=LocalSwitch(folder), proofs=_proofs(info, settings, folder, line, blanker, interlock),
+            switch=LocalSwitch(folder), proofs=proofs,
         )  # fmt: skip
         desk.heard(facts)
         desk_ready.append(desk)
         audit.note("serving", instrument=info.name, source=info.source, port=port)
         stack.callback(desk.minutes.mark, "closing")
+        # Who leaves no longer sees a guard die, and a driver that hangs may keep it from leaving.
+        stack.callback(blanker.close)
         stack.enter_context(_beating(desk))
         if keys is not None:
             stack.enter_context(_watched(keys, desk))
@@ -163,7 +167,7 @@ def _interlock(
 
 def _proofs(
     info: InstrumentInfo, settings: ServerSettings, folder: Path, line: GuardLine, blanker: Blanker,
-    interlock: Interlock,
+    interlock: Interlock, values: Callable[[], Mapping[str, float]],
 ) -> Proofs:  # fmt: skip
     """Return what proves the chain from the guard to beam and motion, and that the limits refuse."""
     opens = info.source != "hardware" if settings.proof_opens is None else settings.proof_opens
@@ -178,7 +182,21 @@ def _proofs(
         return ""
 
     chain = Chain(line, blanker, refuses, opens, time.monotonic, time.sleep)
-    return Proofs(chain, settings.proof_hours, folder / "proof.json")
+    return Proofs(chain, settings.proof_hours, folder / "proof.json", parked=_parked(info, opens, interlock, values))
+
+
+def _parked(
+    info: InstrumentInfo, opens: bool, interlock: Interlock, values: Callable[[], Mapping[str, float]]
+) -> ParkedBeam | None:
+    """Return what charges the beam of a proof; None where it falls on no specimen, or nobody can count it."""
+    if info.source != "hardware" or not opens or interlock.dose is None:
+        return None
+    if interlock.dose.settings.parked_m is None:
+        raise SettingsInvalid(
+            "proof_opens = true exposes what lies under the parked probe before each run; say where that is, so that "
+            "its dose is counted: dose.parked_m = [y, x], scan coordinates in metres"
+        )
+    return ParkedBeam(interlock.dose, values)
 
 
 def _keys(settings: ServerSettings) -> KeyList | None:

@@ -88,7 +88,8 @@ class ServerSettings(Frozen):
     proof_hours
         How old the proof of the chain that stops the beam may be when a run begins.
     proof_opens
-        Whether the beam is opened for that proof, about 0.1 s in all; if not given, not on hardware.
+        Whether the beam is opened for that proof, about 0.1 s in all; if not given, not on hardware, where
+        `dose.parked_m` must say which place of the specimen takes it.
     durability
         What begun commands, their answers and the audit survive: a power cut (`power`, four syncs of the
         disk more for each command) or a kill (`process`). If not given, `power` for hardware.

@@ -126,17 +126,17 @@ def answered(socket: zmq.Socket, admittance: Admittance, timeout_s: float) -> bo
 
 
 _UNLISTED = (
-    "the key is not on its list: it is unknown there, revoked or expired; the server's audit says which. "
-    "Ask an engineer of this instrument for a key (beamloop keys add)"
+    "the key is not on its list: it is unknown there, revoked or expired, or has too many connections open; the "
+    "server's audit says which. Ask an engineer of this instrument for a key (beamloop keys add)"
 )
 _LOCKED = "it wants a key; give --key FILE, or set BEAMLOOP_KEY"
 _KEYLESS = "it serves without keys, so it cannot be the one that this key was made for; leave the key out: --key none"
 _ENDED = (
-    "it ends the handshake without a reason: it has other keys than the one that this key was made for, or none; see "
-    "the server's audit"
+    "it ends the handshake without a reason: it has other keys than the one that this key was made for, or none, or "
+    "its authenticator is dead; see the server's audit"
 )
 _ENDED_PLAIN = (
     "it ends the handshake without a reason: it is a tunnel with nothing behind it, or it wants a key (--key FILE, or "
     "set BEAMLOOP_KEY)"
 )
-_UNANSWERED = "it takes the connection and does not answer the handshake: its authenticator is dead, or it hangs"
+_UNANSWERED = "it takes the connection and does not answer the handshake: it hangs, or its authenticator does"

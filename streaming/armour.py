@@ -3,23 +3,28 @@
 CURVE proves a connection once, and never asks again: a key that is taken off the list stays
 connected, and a socket whose authenticator is dead lets everybody in. So the domain is
 enforced (no authenticator, no new connection), and the owner of the socket asks `name_of` for
-every message that it hears or is about to send.
+every message that it hears, and `still_admitted` for those it is about to send.
 
 The authenticator speaks ZAP (rfc.zeromq.org/spec/27) in a thread of the process that owns the
-socket. It admits by the public half of a key and hands it on as the connection's user id.
+socket. It admits by the public half of a key and hands it on as the connection's user id. It bounds the
+number of connections as well (`crowd`), since it hears of each that is made and ended.
 """
 
 from __future__ import annotations
 
+import socket as sockets
 import struct
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Protocol
 
 import zmq
 from zmq.utils import z85
 
 from ..core.errors import KeyRefused
+from .crowd import MOST_OF_KEY, Crowd
 
 ZAP = "inproc://zeromq.zap.01"
 MONITOR = "inproc://handshakes"
@@ -32,6 +37,7 @@ LOOK_MS = 200
 
 _CRYPTOGRAPHIC = int(zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC)
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+_WATCHED = _FAILED | zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
 
 
 class Admission(Protocol):
@@ -66,6 +72,7 @@ class Armour:
 
     def __init__(self, secret: str, admission: Admission, turned_away: Callable[[str, str], None]) -> None:
         self._secret, self._admission, self.turned_away = secret, admission, turned_away
+        self._crowd = Crowd()
         self.authenticator: Authenticator | None = None
 
     def put_on(self, context: zmq.Context, socket: zmq.Socket) -> None:
@@ -74,8 +81,8 @@ class Armour:
         socket.setsockopt(zmq.CURVE_SECRETKEY, self._secret.encode())
         socket.setsockopt(zmq.ZAP_DOMAIN, DOMAIN)
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-        socket.monitor(MONITOR, _FAILED)
-        self.authenticator = Authenticator(context, self._admission, self.turned_away)
+        socket.monitor(MONITOR, _WATCHED)
+        self.authenticator = Authenticator(context, socket, self._admission, self._crowd, self.turned_away)
 
     def take_off(self) -> None:
         """End the authenticator; for an owner that destroys its context instead of letting it end."""
@@ -90,10 +97,16 @@ class Armour:
         KeyRefused
             If it is revoked, expired, or the list cannot be read.
         """
-        return self.still_admitted(user_id(frame))
+        user = user_id(frame)
+        name = self.still_admitted(user)
+        self._crowd.heard(int(frame.get(zmq.SRCFD)), user)
+        return name
 
     def still_admitted(self, user: str) -> str:
         """Return the name of the key of a connection, as `name_of`, by the connection's user id."""
+        if self.authenticator is not None and not self.authenticator.is_alive:
+            # Nobody else reads the list any more, and a revocation must still be felt.
+            self._admission.look()
         return self._admission.admit(user)
 
 
@@ -113,13 +126,19 @@ def user_id(frame: zmq.Frame) -> str:
 
 
 class Authenticator:
-    """Answers ZAP requests of one context until that context ends; any thread may call `stop`."""
+    """Answers ZAP requests for one socket until its context ends; any thread may call `stop`."""
 
-    def __init__(self, context: zmq.Context, admission: Admission, turned_away: Callable[[str, str], None]) -> None:
-        self._admission, self._turned_away = admission, turned_away
-        self._over = threading.Event()
+    def __init__(
+        self, context: zmq.Context, socket: zmq.Socket, admission: Admission, crowd: Crowd,
+        turned_away: Callable[[str, str], None],
+    ) -> None:  # fmt: skip
+        self._socket = socket
+        self._admission, self._crowd, self._turned_away = admission, crowd, turned_away
+        self._over, self._port = threading.Event(), 0
         self._requests, self._handshakes = context.socket(zmq.REP), context.socket(zmq.PAIR)
         self._requests.bind(ZAP)
+        # ZeroMQ's own thread waits where an event finds no room, and with it everybody who is connected.
+        self._handshakes.setsockopt(zmq.RCVHWM, 0)
         self._handshakes.connect(MONITOR)
         self._thread = threading.Thread(target=self._serve, name="authenticator", daemon=True)
         self._thread.start()
@@ -129,29 +148,47 @@ class Authenticator:
         self._over.set()
         self._thread.join(1e-3 * 5 * LOOK_MS)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still admits anybody, and reads the list of keys."""
+        return self._thread.is_alive()
+
     def _serve(self) -> None:
         poller = zmq.Poller()
         for socket in (self._requests, self._handshakes):
             poller.register(socket, zmq.POLLIN)
         try:
             while not self._over.is_set():
-                ready = dict(poller.poll(LOOK_MS))
-                self._admission.look()
-                if self._requests in ready:
-                    self._answer(self._requests.recv_multipart())
-                if self._handshakes in ready:
-                    self._note(self._handshakes.recv_multipart())
+                self._turn(dict(poller.poll(LOOK_MS)))
         except zmq.ContextTerminated:
             pass
+        except BaseException:
+            self._turned_away("everybody new", "its authenticator has ended: nobody is let in until it is restarted")
+            raise
         finally:
+            # First no event more: with nobody to take them ZeroMQ's own thread would wait, and all who are connected.
+            with suppress(zmq.ZMQError):
+                self._socket.disable_monitor()
             for socket in (self._requests, self._handshakes):
                 socket.close(linger=0)
+
+    def _turn(self, ready: dict[zmq.Socket, int]) -> None:
+        self._admission.look()
+        # Who has left makes room for who comes.
+        for event in _arrived(self._handshakes):
+            self._note(event)
+        if self._requests in ready:
+            self._answer(self._requests.recv_multipart())
+        for connection in self._crowd.unwelcome(time.monotonic()):
+            self._cut(connection)
 
     def _answer(self, request: list[bytes]) -> None:
         version, number, domain, address, _, mechanism, *shown = request
         curve = z85.encode(shown[0]).decode() if mechanism == b"CURVE" and domain == DOMAIN and shown else ""
         try:
-            self._admission.admit_new(curve)
+            name = self._admission.admit_new(curve)
+            if not self._crowd.let_in(curve, time.monotonic()):
+                raise KeyRefused(f"the key {name!r} has {MOST_OF_KEY} connections open here, the most; close some")
             reply = [b"200", b"OK", curve.encode(), b""]
         except KeyRefused as refused:
             self._turned_away(address.decode(errors="replace"), str(refused))
@@ -159,9 +196,32 @@ class Authenticator:
         self._requests.send_multipart([version, number, *reply])
 
     def _note(self, event: list[bytes]) -> None:
-        """Tell of a handshake that never came to a key."""
-        _, value = struct.unpack("=HI", event[0])
-        wrong = (
-            "it was made for another server" if value == _CRYPTOGRAPHIC else "it came without a key, or said nothing"
-        )
-        self._turned_away("a peer", f"handshake failed: {wrong}")
+        """Take in that a connection came or left, or tell of a handshake that never came to a key."""
+        kind, value = struct.unpack("=HI", event[0])
+        if kind == zmq.EVENT_ACCEPTED:
+            self._port = int(event[1].rpartition(b":")[2])
+            self._crowd.came(value, time.monotonic())
+        elif kind == zmq.EVENT_DISCONNECTED:
+            self._crowd.left(value)
+        else:
+            wrong = (
+                "it was made for another server"
+                if value == _CRYPTOGRAPHIC
+                else "it came without a key, or said nothing"
+            )
+            self._turned_away("a peer", f"handshake failed: {wrong}")
+
+    def _cut(self, connection: int) -> None:
+        """End a connection; ZeroMQ tells then that it has left."""
+        self._crowd.left(connection)
+        with suppress(OSError), sockets.fromfd(connection, sockets.AF_INET, sockets.SOCK_STREAM) as peer:
+            # The descriptor may be another's by now; what is not of this socket is left alone.
+            if peer.getsockname()[1] == self._port:
+                peer.shutdown(sockets.SHUT_RDWR)
+                self._turned_away("a peer", "it said nothing after it had connected, or too many others came")
+
+
+def _arrived(socket: zmq.Socket) -> Iterator[list[bytes]]:
+    with suppress(zmq.Again):
+        while True:
+            yield socket.recv_multipart(zmq.NOBLOCK)

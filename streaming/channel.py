@@ -20,12 +20,12 @@ What happens at the bound (wait, lose, or pass over) is decided by `seats`, not 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..core.errors import StorageFailed
 from ..core.frame import FrameBatch, Scan, ScanEnd
+from .flow import Inflow, Outflow
 from .loss import Loss
 from .retention import Retention, Store, weight_bytes
 from .runs import Run, Runs
@@ -42,54 +42,6 @@ MOST_BEYOND = 1024
 
 MOST_DISPLACED = 64
 """Earlier incarnations of a receiver that a sender remembers, to refuse them if they speak again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outflow:
-    """What a sender counts for one receiver.
-
-    Attributes
-    ----------
-    reading
-        Class of the receiver: `record`, `read` or `live`.
-    linked
-        Whether the receiver is connected and was welcomed.
-    offered, received, stored
-        Highest message numbers given to the channel and acknowledged.
-    sent, resent
-        Messages put on the wire for the first time, and again.
-    links
-        Connections and resend requests of the receiver.
-    retained, retained_bytes
-        Messages held until stored, and their bytes in memory.
-    spilled, spilled_bytes
-        How many of them are on disk, and the bytes they take there.
-    fault
-        Why the disk takes nothing now; empty if it does or is not needed.
-    lost
-        Frames that were told as lost, or passed over.
-    forgotten
-        Messages dropped by `forget` before they were stored.
-    invalid
-        Acknowledgements of messages that were never sent; ignored.
-    """
-
-    reading: str
-    linked: bool
-    offered: int
-    received: int
-    stored: int
-    sent: int
-    resent: int
-    links: int
-    retained: int
-    retained_bytes: int
-    spilled: int
-    spilled_bytes: int
-    fault: str
-    lost: int
-    forgotten: int
-    invalid: int
 
 
 class Outgoing:
@@ -185,6 +137,12 @@ class Outgoing:
             case ScanEnd():
                 message = End(self._offered, content)
         self._retention.keep(message)
+        return self._offered
+
+    def offer_stored(self) -> int:
+        """Number a batch that the store will hold under that number, and return it."""
+        self._offered += 1
+        self._retention.keep_stored(self._offered)
         return self._offered
 
     def hear(self, message: Hello | Received | Stored) -> None:
@@ -310,6 +268,10 @@ class Outgoing:
         """Note that the connection is gone; nothing is sent until the next hello."""
         self._linked = False
 
+    def lose(self) -> None:
+        """Let go of every batch that is not stored; whoever comes for it is told which frames it lacks."""
+        self._retention.lose()
+
     def forget(self, session: int) -> None:
         """Drop everything retained and start a new numbering; a connected receiver is told.
 
@@ -330,7 +292,7 @@ class Outgoing:
             reading=self._reading, linked=self._linked, offered=self._offered, received=self._received,
             stored=self._stored, sent=self._sent, resent=self._resent, links=self._links,
             retained=len(held), retained_bytes=held.held_bytes,
-            spilled=held.spilled, spilled_bytes=held.spilled_bytes, fault=held.fault, lost=self._lost + held.damaged,
+            spilled=held.spilled, spilled_bytes=held.spilled_bytes, fault=held.fault, lost=self._lost + held.lost,
             forgotten=self._forgotten, invalid=self._invalid,
         )  # fmt: skip
 
@@ -340,49 +302,6 @@ def _nothing(seq: int, scan: Scan | None = None) -> Batch:
     shape, dtype = ((0,), "<u2") if scan is None else ((0, *scan.frame_shape), scan.dtype)
     scan_id = "" if scan is None else scan.scan_id
     return Batch(seq, FrameBatch(scan_id, np.zeros(0, np.int64), np.zeros((0, 2)), np.zeros(shape, dtype)))
-
-
-@dataclass(frozen=True, slots=True)
-class Inflow:
-    """What a receiver counts.
-
-    Attributes
-    ----------
-    session
-        Numbering of the sender in force; 0 before the first welcome.
-    sessions, links
-        Numberings met (more than one: the sender restarted or forgot), and links opened.
-    received, stored
-        Highest numbers received and stored without gaps, in this session.
-    held
-        Messages in memory that nobody has taken.
-    delivered
-        Messages delivered, over all sessions.
-    duplicates, stale
-        Messages dropped because they came again, or under an old link.
-    gaps
-        Times a number was missing, each followed by a resend.
-    skipped
-        Messages that an earlier incarnation of this receiver had already stored.
-    overrun
-        Messages dropped because they came without credit.
-    damaged
-        Messages that failed their checksum, each followed by a resend.
-    """
-
-    session: int
-    sessions: int
-    links: int
-    received: int
-    stored: int
-    held: int
-    delivered: int
-    duplicates: int
-    stale: int
-    gaps: int
-    skipped: int
-    overrun: int
-    damaged: int
 
 
 class Incoming:

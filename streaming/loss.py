@@ -1,8 +1,8 @@
 """Frames that will not come, counted and where possible named, so that no loss is silent.
 
-Three things lose frames: a source that cannot pause while nobody takes its frames, a reader
-that lags behind its bound, and a viewer, which is meant to. Each is told what it lacks, in
-order with the frames that it gets.
+Four things lose frames: a source that cannot pause while nobody takes its frames, a recorder
+whose lease ended and that does not come for them, a reader that lags behind its bound, and a
+viewer, which is meant to. Each is told what it lacks, in order with the frames that it gets.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.frame import FrameBatch
 from .runs import Run, runs_of
 
 MOST_RUNS = 1 << 16
@@ -38,6 +39,12 @@ class Loss:
     count: int
     runs: tuple[Run, ...] = ()
     scans: int = 0
+
+
+def loss_of(batch: FrameBatch) -> Loss:
+    """Return what is lost with a batch."""
+    runs = runs_of(batch.indices)
+    return Loss(batch.scan_id, len(batch.indices), runs if len(runs) <= MOST_RUNS else ())
 
 
 class Losses:

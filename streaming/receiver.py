@@ -33,8 +33,9 @@ from ..core.errors import (
 )
 from ..core.frame import Scan
 from .admittance import Admittance, CurveKey
-from .channel import Incoming, Inflow
+from .channel import Incoming
 from .doorbell import Doorbell
+from .flow import Inflow
 from .incoming import Arrivals, IncomingScan, Item
 from .incoming import collect as collect
 from .keep_alive import keep_alive
@@ -143,8 +144,15 @@ class Receiver(Closing):
         self._thread = threading.Thread(target=self._serve, name=f"receiver {name}", daemon=True)
         self._thread.start()
 
-    def scan(self, scan_id: str, timeout_s: float) -> IncomingScan:
+    def scan(
+        self, scan_id: str, timeout_s: float, is_unwanted: Callable[[Scan], bool] = lambda scan: False
+    ) -> IncomingScan:
         """Wait until a scan is announced and return it; asked again, return the same object.
+
+        Parameters
+        ----------
+        is_unwanted
+            Tells of a scan that nobody asked for and that lies in the way whether it is to be discarded.
 
         Raises
         ------
@@ -155,8 +163,15 @@ class Receiver(Closing):
         ProtocolMismatch
             If the sender speaks another version.
         """
+
+        def announced() -> bool:
+            for other, waiting in list(self._scans.items()):
+                if other != scan_id and waiting.arrivals.begin is not None and is_unwanted(waiting.header):
+                    self.discard(other)
+            return scan_id in self._scans
+
         with self._news:
-            self._until(lambda: scan_id in self._scans, f"scan {scan_id!r} was not announced", timeout_s)
+            self._until(announced, f"scan {scan_id!r} was not announced", timeout_s)
             scan = self._scans[scan_id]
             self._claim(scan.arrivals)
             return scan

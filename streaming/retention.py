@@ -5,7 +5,7 @@ beside them what may not wait (the begin and end of a scan, a loss, or one batch
 is larger than the bound). Every message is charged `OVERHEAD_BYTES` for its own objects, so
 that very small batches cannot outgrow the bound unseen. What finds no room in memory goes
 to a `Store` with a bound of its own; numbers keep their order whichever holds them. At both
-bounds the source is paused; nothing is ever dropped to make room.
+bounds the source is paused; nothing is ever dropped to make room but what `lose` is called for.
 
 A batch that is a slice of a larger array keeps all of that array alive; give the channel
 arrays of their own where that matters.
@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .loss import Loss
-from .wire import Batch, Lost, Numbered, buffer_bytes
+from ..core.frame import Scan
+from .loss import Loss, loss_of
+from .wire import Batch, Begin, End, Lost, Numbered, buffer_bytes
 
 OVERHEAD_BYTES = 1024
 RUN_BYTES = 128
@@ -55,6 +56,14 @@ class Store(Protocol):
         """Tell whether a batch of this size would be taken now."""
         ...
 
+    def begin(self, scan: Scan) -> None:
+        """Note the header of a scan of which batches may come."""
+        ...
+
+    def end(self, scan_id: str) -> None:
+        """Note that no batch of a scan will come any more."""
+        ...
+
     def put(self, message: Batch) -> bool:
         """Keep a batch under its number; False, with nothing kept, if the disk refuses."""
         ...
@@ -67,6 +76,10 @@ class Store(Protocol):
         StorageFailed
             If the disk does not give it now, but may later.
         """
+        ...
+
+    def loss(self, seq: int) -> Loss:
+        """Return what is lost with a batch that it holds."""
         ...
 
     def drop(self, seq: int) -> None:
@@ -98,13 +111,13 @@ class Retention:
     ----------
     held_bytes
         Bytes of memory held.
-    damaged
-        Frames that the store did not give back as they were.
+    lost
+        Frames that were let go, or that the store did not give back as they were.
     """
 
     def __init__(self, bound_bytes: int, store: Store | None = None) -> None:
         self.bound_bytes = bound_bytes
-        self.held_bytes = self.damaged = 0
+        self.held_bytes = self.lost = 0
         self.store = store
         # None: the store holds it.
         self._messages: dict[int, Numbered | None] = {}
@@ -144,6 +157,8 @@ class Retention:
     def keep(self, message: Numbered) -> None:
         """Hold a message, whose number follows that of the one before."""
         weight = weight_bytes(message)
+        if isinstance(message, Begin) and self.store is not None:
+            self.store.begin(message.scan)
         if isinstance(message, Batch) and not self._fits(weight) and self.store is not None:
             if self.store.has_room(weight) and self.store.put(message):
                 self._messages[message.seq] = None
@@ -152,6 +167,10 @@ class Retention:
             self._refused = message.seq
         self._messages[message.seq] = message
         self.held_bytes += weight
+
+    def keep_stored(self, seq: int) -> None:
+        """Hold a batch that the store holds under this number already."""
+        self._messages[seq] = None
 
     def message(self, seq: int) -> Numbered:
         """Return the message of this number, which must be held.
@@ -168,12 +187,16 @@ class Retention:
         found = self.store.get(seq)
         if isinstance(found, Batch):
             return found
-        # Damaged on the disk: from now on it is a loss that is told, and in memory.
-        self.store.drop(seq)
-        self.damaged += found.count
-        lost = self._messages[seq] = Lost(seq, found)
-        self.held_bytes += weight_bytes(lost)
-        return lost
+        # Damaged on the disk.
+        return self._lose(seq, found)
+
+    def lose(self) -> None:
+        """Let go of every batch; what is lost stands for it."""
+        for seq, held in list(self._messages.items()):
+            if isinstance(held, Batch):
+                self._lose(seq, loss_of(held.batch))
+            elif held is None and self.store is not None:
+                self._lose(seq, self.store.loss(seq))
 
     def release(self, seq: int) -> list[Numbered]:
         """Let go of every message up to and with `seq`; return those that were in memory."""
@@ -189,6 +212,8 @@ class Retention:
         if seq not in self._messages:
             return None
         message = self._messages.pop(seq)
+        if isinstance(message, End) and self.store is not None:
+            self.store.end(message.end.scan_id)
         if message is not None:
             self.held_bytes -= weight_bytes(message)
         elif self.store is not None:
@@ -201,6 +226,18 @@ class Retention:
         self.held_bytes = self._refused = 0
         if self.store is not None:
             self.store.clear()
+
+    def _lose(self, seq: int, loss: Loss) -> Lost:
+        """Put into memory what was lost, in place of a batch wherever that was."""
+        held = self._messages[seq]
+        if held is not None:
+            self.held_bytes -= weight_bytes(held)
+        elif self.store is not None:
+            self.store.drop(seq)
+        lost = self._messages[seq] = Lost(seq, loss)
+        self.lost += loss.count
+        self.held_bytes += weight_bytes(lost)
+        return lost
 
     def _fits(self, size_bytes: int) -> bool:
         return not self._messages or self.held_bytes + size_bytes <= self.bound_bytes

@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..core.frame import FrameBatch, Scan, ScanEnd
-from .channel import Outflow, Outgoing
+from .channel import Outgoing
+from .flow import Outflow
 from .loss import Losses
 from .retention import weight_bytes
 from .wire import Batch

@@ -8,9 +8,9 @@ there (`seats`). Frames are not copied: the arrays of a batch belong to the chan
 are given to `send`, and must not be written to afterwards.
 
 A recorder that died keeps its unstored frames here, so that it can come back under the
-same name and lose nothing. Whoever learns that it will not come back (its lease ran out,
-another client took over) must call `forget`, or the memory stays taken and the next scan
-for that name pauses at the bound. Readers and viewers are forgotten when they fall silent.
+same name and lose nothing. Whoever learns that its lease has ended must call `lapse`, or memory
+and disk stay taken; from then on they are shared with other former recorders (`lapsed`).
+Readers and viewers are forgotten when they fall silent.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ import zmq
 from ..core.closing import Closing
 from ..core.errors import ChannelClosed, UnknownName, WireInvalid
 from ..core.frame import FrameBatch, Scan, ScanEnd
-from .armour import Armour, armoured
-from .channel import MOST_CREDIT, Outflow, Outgoing
+from .armour import Armour
+from .channel import Outgoing
 from .doorbell import Doorbell
+from .flow import Outflow
 from .gatehouse import LOOK_S, Gatehouse
-from .keep_alive import keep_alive
+from .lapsed import Lapsed
+from .left import offer_left
+from .listening import listening
 from .parts import put, take_routed, waits
 from .seats import ReaderSeat, RecorderSeat, Seat, ViewerSeat
-from .spill import Spill, put_aside
+from .spill import Spill
 from .wire import READINGS, VERSION, Hello, Knock, Message, Received, Refused, Stored, decode, encode
 
 MOST_RECEIVERS = 256
@@ -78,7 +81,7 @@ class _Given:
     pausable: bool
     frames: int = 0
     watchers: set[str] = field(default_factory=set)
-    forgotten: bool = False
+    lapsed: bool = False
 
 
 class Sender(Closing):
@@ -89,11 +92,12 @@ class Sender(Closing):
     endpoint
         Where to listen; `*` takes a free port.
     retention_bytes
-        Bytes kept in memory for one recorder.
+        Bytes kept in memory for one recorder, and for all together whose lease has ended.
     armour
         The keys that let receivers in, each to names of its own; None lets everybody in.
     spill_bytes, spill_folder
         Bytes kept for a recorder on disk, in this folder, once memory is full; at both bounds `send` pauses.
+        What an earlier sender has left there is offered to its recorders.
     reader_bytes, viewer_bytes
         Bytes kept for one reader and one viewer, in memory.
 
@@ -106,6 +110,8 @@ class Sender(Closing):
     ------
     ChannelClosed
         If the endpoint cannot be listened at.
+    StorageFailed
+        If what was left in the folder can neither be read nor be put aside.
     """
 
     def __init__(
@@ -115,8 +121,7 @@ class Sender(Closing):
     ) -> None:  # fmt: skip
         self._retention_bytes, self._reader_bytes, self._viewer_bytes = retention_bytes, reader_bytes, viewer_bytes
         self._spill_bytes, self._spill_folder = spill_bytes, spill_folder
-        if spill_folder is not None:
-            put_aside(spill_folder)
+        self._lapsed = Lapsed(retention_bytes, spill_bytes)
         self._gatehouse = None if armour is None else Gatehouse(armour)
         self._seats: dict[str, Seat] = {}
         self._routes: dict[bytes, str] = {}
@@ -129,8 +134,10 @@ class Sender(Closing):
         self._invalid = 0
         self._closing_at: float | None = None
         self._ended = False
+        if spill_folder is not None and spill_bytes:
+            self._take_up(spill_folder)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._router = _listening(self._context, endpoint, armour)
+        self._router = listening(self._context, endpoint, armour)
         self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
         self._bell = Doorbell(self._context)
         # Whoever uses the router holds `_speaking`, and takes `_changed` inside it, never the other way round.
@@ -158,6 +165,7 @@ class Sender(Closing):
             self._refuse_if_closed()
             if scan.scan_id in self._scans:
                 raise ValueError(f"scan {scan.scan_id!r} is under way already; every scan needs an id of its own")
+            self._lapsed.back(scan.receiver)
             given = self._scans[scan.scan_id] = _Given(scan, pausable)
             self._recorder(scan.receiver).begin(scan)
             for key in self._seats:
@@ -186,7 +194,7 @@ class Sender(Closing):
         FrameShapeWrong
             If the frames are not what the scan header announced.
         ChannelClosed
-            After `close`, if the recorder was forgotten, or if `give_up` said so.
+            After `close`, if the recorder's lease ended, or if `give_up` said so.
         """
         batch = _contiguous(batch)
         while True:
@@ -209,7 +217,7 @@ class Sender(Closing):
                     self._changed.wait(POLL_S)
 
     def end(self, end: ScanEnd) -> None:
-        """Say how a scan ended; never waits. A forgotten recorder is not told.
+        """Say how a scan ended; never waits.
 
         Raises
         ------
@@ -221,27 +229,23 @@ class Sender(Closing):
         with self._changed:
             self._refuse_if_closed()
             given = self._known(end.scan_id)
-            if not given.forgotten:
-                self._recorder(given.scan.receiver).end(end)
+            self._recorder(given.scan.receiver).end(end)
             for key in given.watchers:
                 self._seats[key].end(end)
             del self._scans[end.scan_id]
         self._speak()
 
-    def forget(self, receiver: str) -> None:
-        """Drop everything retained for a recorder; sending its open scans raises from now on.
+    def lapse(self, receiver: str) -> None:
+        """Note that a recorder's lease has ended: sending its open scans raises from now on.
 
-        The recorder may say hello again later and gets what is begun after this.
+        What waits for it is there when it comes back under its name, or is told by number; see `lapsed`.
         """
         with self._changed:
             if receiver not in self._seats or self._ended:
                 return
-            channel = self._seats[receiver].channel
-            channel.forget(_random())
-            # What its seat knew of losses belongs to scans that are gone.
-            self._seats[receiver] = RecorderSeat(channel)
+            self._lapsed.add(receiver, self._seats[receiver].channel)
             for given in self._scans.values():
-                given.forgotten = given.forgotten or given.scan.receiver == receiver
+                given.lapsed = given.lapsed or given.scan.receiver == receiver
             self._bell.ring()
             self._changed.notify_all()
 
@@ -289,8 +293,8 @@ class Sender(Closing):
     def _given(self, scan_id: str) -> _Given:
         self._refuse_if_closed()
         given = self._known(scan_id)
-        if given.forgotten:
-            raise ChannelClosed(f"the receiver of scan {scan_id!r} was forgotten; its frames have nowhere to go")
+        if given.lapsed:
+            raise ChannelClosed(f"the lease of {given.scan.receiver!r}, who asked for scan {scan_id!r}, has ended")
         return given
 
     def _give(self, given: _Given, recorder: Seat, batch: FrameBatch) -> bool:
@@ -302,12 +306,22 @@ class Sender(Closing):
 
     def _recorder(self, receiver: str) -> Seat:
         if receiver not in self._seats:
-            session = _random()
-            store = None
-            if self._spill_folder is not None and self._spill_bytes:
-                store = Spill(self._spill_folder, f"{session:016x}", self._spill_bytes)
-            self._seats[receiver] = RecorderSeat(Outgoing(session, self._retention_bytes, "record", store))
+            channel, _ = self._kept()
+            self._seats[receiver] = RecorderSeat(channel)
         return self._seats[receiver]
+
+    def _kept(self) -> tuple[Outgoing, Spill | None]:
+        """Return a new recorder's channel, and where that keeps what memory has no room for."""
+        session, store = _random(), None
+        if self._spill_folder is not None and self._spill_bytes:
+            store = Spill(self._spill_folder, f"{session:016x}", self._spill_bytes)
+        return Outgoing(session, self._retention_bytes, "record", store), store
+
+    def _take_up(self, folder: Path) -> None:
+        """Offer what a sender that died has left on the disk; its recorders hold no lease."""
+        for name, channel in offer_left(folder, self._kept).items():
+            self._seats[name] = RecorderSeat(channel)
+            self._lapsed.add(name, channel)
 
     def _watcher(self, key: str, hello: Hello) -> Seat:
         """Return the seat of a reader or viewer; a new one if it is a new object, which begins anew."""
@@ -535,12 +549,14 @@ class Sender(Closing):
         return Refused(f"{MOST_WATCHERS} readers and viewers watch the sender at {self.endpoint}, which is the most")
 
     def _evict(self) -> bool:
-        """Make room by dropping a channel that holds nothing; its receiver loses nothing."""
-        idle = next((key for key, seat in self._seats.items() if key not in self._wants and seat.channel.idle), None)
-        if idle is None:
+        """Make room by dropping a channel that holds nothing, or that of the recorder whose lease ended first."""
+        idle = (key for key, seat in self._seats.items() if key not in self._wants and seat.channel.idle)
+        gone = next(idle, self._lapsed.oldest)
+        if gone is None:
             return False
-        del self._seats[idle]
-        self._routes = {route: key for route, key in self._routes.items() if key != idle}
+        self._lapsed.back(gone)
+        self._seats.pop(gone).channel.forget(_random())
+        self._routes = {route: key for route, key in self._routes.items() if key != gone}
         return True
 
     def _put(self, route: bytes, message: Message) -> None:
@@ -580,21 +596,3 @@ def _contiguous(batch: FrameBatch) -> FrameBatch:
     """Return the batch with frames that can go on the wire as they lie, copied only if they cannot."""
     frames = np.ascontiguousarray(batch.frames)
     return batch if frames is batch.frames else replace(batch, frames=frames)
-
-
-def _listening(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, armour: Armour | None) -> zmq.Socket[bytes]:
-    router = context.socket(zmq.ROUTER)
-    # A send to a peer that is gone must fail, or its frames would vanish inside the socket.
-    router.setsockopt(zmq.ROUTER_MANDATORY, 1)
-    router.setsockopt(zmq.PROBE_ROUTER, 1)
-    router.setsockopt(zmq.SNDHWM, 2 * MOST_CREDIT)
-    router.setsockopt(zmq.MAXMSGSIZE, 2**16)
-    keep_alive(router)
-    armoured(context, router, armour)
-    try:
-        router.bind(endpoint)
-    except zmq.ZMQError as error:
-        router.close(linger=0)
-        context.term()
-        raise ChannelClosed(f"cannot listen at {endpoint!r}: {error}; name a free port of this machine") from None
-    return router

@@ -280,6 +280,17 @@ def decode(parts: Sequence[Buffer]) -> Message:
     return _DECODERS[kind](header, parts)
 
 
+def scan_id_of(header: Buffer) -> str:
+    """Return the scan of a batch, from the first of its parts alone.
+
+    Raises
+    ------
+    WireInvalid
+        If it is not the header of a batch.
+    """
+    return _text(_unpacked(header), "i")
+
+
 def buffer_bytes(batch: FrameBatch) -> int:
     """Return how many bytes of raw buffers a batch has on the wire."""
     return batch.indices.nbytes + batch.positions.nbytes + batch.frames.nbytes

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,10 +23,14 @@ class Served:
         Where it keeps its state.
     config
         What is served: a configuration file, or `simulator`.
+    host, inside
+        Where it listens, and the command line that takes it there, as into a network namespace.
     """
 
-    def __init__(self, folder: Path, config: str = "simulator") -> None:
-        self.folder, self._config = folder, config
+    def __init__(
+        self, folder: Path, config: str = "simulator", host: str = "127.0.0.1", inside: Sequence[str] = ()
+    ) -> None:
+        self.folder, self._config, self._host, self._inside = folder, config, host, inside
         self._process: subprocess.Popen[str] | None = None
         self.address = ""
 
@@ -34,12 +39,12 @@ class Served:
         if self._process is not None and self._process.poll() is None and len(self._children()) == 2:
             return self.address
         self.down()
-        command = [sys.executable, "-m", "beamloop", "serve", self._config, "--port", "0", "--json"]
+        command = [*self._inside, sys.executable, "-m", "beamloop", "serve", self._config, "--port", "0", "--json"]
         self._process = subprocess.Popen(
             [*command, "--folder", str(self.folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         assert self._process.stdout is not None
-        self.address = f"127.0.0.1:{json.loads(self._process.stdout.readline())['port']}"
+        self.address = f"{self._host}:{json.loads(self._process.stdout.readline())['port']}"
         return self.address
 
     def kill(self, victim: str) -> None:

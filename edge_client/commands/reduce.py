@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, 
 from ...core import Axis, Scan, SettingsInvalid, Signal
 from ...core.registry import REDUCTIONS, known
 from ...streaming.files import RecordedDetector, Recording, open_recording
-from ...streaming.reduce import Reducing
+from ...streaming.reduce import Reducing, compilations
 from ..file_reductions import live
 from ..file_reductions.live import Waiting
 from ..file_reductions.output import Source, kept, refuse_existing, write_results
@@ -150,7 +150,8 @@ def _recorded(
         if not wanted:
             raise SettingsInvalid(_nothing_asked(recording))
         refuse_existing([target, picture])
-        growing = begin(recorded, wanted)
+        with compilations(_compiling(recorded.dtype, console)):
+            growing = begin(recorded, wanted)
         took_s = _pass(recorded, growing, console)
         notes = tuple(note for note in (*recorded.notes, recorded.place) if note)
         done = Pass(header(recorded), int(recorded.valid.sum()), took_s, notes)
@@ -171,7 +172,8 @@ def _live(
     console.print(f"waiting for frames from {source}; Ctrl-C leaves", markup=False, highlight=False)
     with live.awaited(source, waiting) as scan:
         wanted = asked.wanted(scan.header.frame_axes)
-        growing = reducing(scan.header, wanted)
+        with compilations(_compiling(scan.header.dtype, console)):
+            growing = reducing(scan.header, wanted)
         name = scan.header.detector
         ny, nx = scan.header.scan_shape
         with Progress(
@@ -197,6 +199,10 @@ def _live(
         raise typer.Exit(INTERRUPTED)
     if done.lacks:
         raise typer.Exit(1)
+
+
+def _compiling(dtype: str, console: Console) -> Callable[[str], None]:
+    return lambda kernel: console.print(f"compiling {kernel} for {dtype}, once on this machine")
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""One pass over a recorded detector for several reductions, a batch at a time.
+"""One pass over a recorded detector for several reductions, a block at a time.
 
 Memory holds one block of frames and the results, however long the file is.
 """
@@ -19,9 +19,6 @@ from ...streaming.files import RecordedDetector
 from ...streaming.reduce import Reducing
 from ..plugins import made
 from .spelling import Wanted
-
-BATCH_BYTES = 1 << 20
-"""What is reduced at once; it stays in the processor's cache."""
 
 BLOCK_BYTES = 1 << 25
 """What is read at once. Files keep several rows together, which should not be decompressed for each row anew."""
@@ -75,7 +72,7 @@ def header(recorded: RecordedDetector) -> Scan:
 
 
 def batches(recorded: RecordedDetector) -> Iterator[FrameBatch]:
-    """Yield every recorded frame, in order, about `BATCH_BYTES` at a time.
+    """Yield every recorded frame, in order, about `BLOCK_BYTES` at a time.
 
     Raises
     ------
@@ -84,15 +81,12 @@ def batches(recorded: RecordedDetector) -> Iterator[FrameBatch]:
     """
     y, x, valid = recorded.y.coordinates(), recorded.x.coordinates(), recorded.valid.ravel()
     for first, frames in _blocks(recorded):
-        together = max(1, BATCH_BYTES // max(1, frame_bytes(recorded)))
-        for start in range(0, len(frames), together):
-            part = frames[start : start + together]
-            indices = np.arange(first + start, first + start + len(part), dtype=np.int64)
-            here = valid[indices]
-            rows, columns = np.divmod(indices[here], len(x))
-            part = part if here.all() else part[here]
-            if len(part):
-                yield FrameBatch(SCAN_ID, indices[here], np.column_stack([y[rows], x[columns]]), part)
+        here = valid[first : first + len(frames)]
+        indices = first + np.flatnonzero(here)
+        rows, columns = np.divmod(indices, len(x))
+        frames = frames if here.all() else frames[here]
+        if len(frames):
+            yield FrameBatch(SCAN_ID, indices, np.column_stack([y[rows], x[columns]]), frames)
 
 
 def frame_bytes(recorded: RecordedDetector) -> int:

@@ -45,12 +45,15 @@ class DoseSettings(Frozen):
         Side of the map's cells; None for 1/64 of the field of view.
     current_a
         Current in the probe, the most it can be, where the instrument has no parameter for it.
+    parked_m
+        Where the probe stands between scans, scan coordinates `(y, x)`: what a proof that opens the beam exposes.
     """
 
     budget_per_m2: PositiveFloat | None = None
     regions: dict[str, DoseRegion] = Field(default_factory=dict)
     cell_m: PositiveFloat | None = None
     current_a: PositiveFloat | None = None
+    parked_m: tuple[float, float] | None = None
 
     def budgets(self) -> dict[str, float]:
         """Return every budget by its configuration key, electrons per square metre."""
@@ -71,8 +74,8 @@ class DoseSettings(Frozen):
                 raise SettingsInvalid(f"no budget {key!r}{nearest(key, {EVERYWHERE, *known})}")
             if wanted <= 0:
                 raise SettingsInvalid(
-                    f"{key} = {wanted:g}: a budget is more than 0 electrons per square metre; to expose nothing at all, "
-                    "stop the instrument"
+                    f"{key} = {wanted:g}: a budget is more than 0 electrons per square metre; to expose nothing, "
+                    "take the lease or turn the switch at the instrument"
                 )
             if wanted > known.get(key, np.inf):
                 raise SettingsInvalid(f"{key} = {wanted:g} is not within {known[key]:g}: a setting may only narrow it")

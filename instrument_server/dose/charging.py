@@ -15,7 +15,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core import Acquisition, DoseRefused, InstrumentInfo, LimitRefused, ScanEnd, StorageFailed
+from ...core import (
+    Acquisition,
+    DoseRefused,
+    InstrumentInfo,
+    LimitRefused,
+    PointScan,
+    ScanEnd,
+    SettingsInvalid,
+    StorageFailed,
+)
 from ...core.dose import spelt_dose
 from .budget import DoseSettings, cell_of
 from .count import cost_of
@@ -158,6 +167,19 @@ class Dose:
             )
             return cost.wrong
 
+    def reserve_parked(self, name: str, seconds: float, values: Values) -> None:
+        """Charge the place under the parked probe with so many seconds of open beam; raises as `reserve`."""
+        if self.settings.parked_m is None:
+            raise SettingsInvalid("dose.parked_m is not set: where the parked probe stands is not known")
+        self.reserve(name, PointScan(detector=name, points=(self.settings.parked_m,), dwell_s=seconds), values)
+
+    def settle_parked(self, name: str, seconds: float) -> None:
+        """Charge instead how long it was open, at most what was reserved; raises as `settle`."""
+        with self._lock:
+            reserved = self._open.pop(name)
+            part = min(1.0, seconds / reserved.plan.dwell_s)
+            self._charge_instead(name, reserved, reserved.block.scaled(part))
+
     def release(self, scan_id: str) -> None:
         """Give back the whole charge of a scan that was refused before it began; raises as `settle`."""
         with self._lock:
@@ -227,8 +249,9 @@ class Dose:
         with self.reading() as there:
             so_far = there.read(block.row, block.column, block.shape) / area
         budget, keys, which = self.settings.over(block.row, block.column, block.shape, self._cell_m)
-        # A place that this plan leaves alone is no reason to refuse it.
-        past = np.where(block.electrons > 0, (so_far + more / area) / budget, 0.0)
+        # A place that this plan leaves alone is no reason to refuse it; next to no budget is passed endlessly.
+        with np.errstate(over="ignore"):
+            past = np.where(block.electrons > 0, (so_far + more / area) / budget, 0.0)
         if past.max() <= 1 + ROUNDING:
             return None
         row, column = np.unravel_index(int(past.argmax()), past.shape)

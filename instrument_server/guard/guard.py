@@ -135,6 +135,9 @@ class Guard:
     def private(self, message: Mapping[str, Any], now_s: float) -> dict[str, Any]:
         """Answer the server or the driver.
 
+        What they say counts from when they said it (`said_s`, on the clock of this computer) and not from when it
+        is heard: a guard that was held up finds old beats waiting, and whoever sent them may be silent since.
+
         Raises
         ------
         WireInvalid
@@ -143,14 +146,15 @@ class Guard:
         if message.get("token") != self._token:
             raise WireInvalid("wrong token on the guard's private line")
         act = message.get("act")
-        self._watch.heard(str(message.get("who")), now_s)
+        said_s = min(now_s, float(message.get("said_s", now_s)))
+        self._watch.heard(str(message.get("who")), said_s)
         if message.get("who") == "server":
             self._spoken.written(int(message.get("written", 0)))
         if message.get("who") == "driver":
-            self._acquiring, self._told_s = bool(message.get("acquiring")), now_s
+            self._acquiring, self._told_s = bool(message.get("acquiring")), said_s
             self._stopping_s = float(message.get("stopping_time_s", self._stopping_s))
         if act in ("begin", "reopen", "move"):
-            return self._begun(act, message, now_s)
+            return self._begun(act, message, now_s, said_s)
         if act in ("close", "halt"):
             self._close(now_s)
             if act == "halt":
@@ -162,27 +166,28 @@ class Guard:
             self._arm(message.get("stops"))
         elif act == "beat":
             if "lease_s" in message:
-                self._watch.renew(float(message["lease_s"]), now_s)
+                self._watch.renew(float(message["lease_s"]), now_s, said_s)
         else:
             raise WireInvalid(
                 f"a guard knows beat, begin, reopen, move, close, halt, word and arm on its private line; got {act!r}"
             )
         return self._facts(now_s)
 
-    def _begun(self, act: str, message: Mapping[str, Any], now_s: float) -> dict[str, Any]:
+    def _begun(self, act: str, message: Mapping[str, Any], now_s: float, said_s: float) -> dict[str, Any]:
         """Number a scan and open the beam for it, or let a move begin; a scan that asks for no time needs no beam.
 
         A beam that the driver has blanked in the midst of its scan opens again only on the permission that the scan
         still has.
         """
         lease_s = float(message.get("lease_s", 0.0))
-        if now_s > float(message.get("before_s", math.inf)):
+        is_over = act == "begin" and 0 < lease_s <= now_s - said_s
+        if is_over or now_s > float(message.get("before_s", math.inf)):
             return {"refused": "the guard heard of it too late, when nobody waited for it any more; ask again"}
         if act == "move" and (why := self._watch.reason(now_s)):
             return {"refused": f"nothing may move: {why}"}
         if act == "begin" and lease_s > 0:
             try:
-                self._watch.open(lease_s, now_s)
+                self._watch.open(lease_s, now_s, said_s)
             except NotArmed as refusal:
                 return {"refused": str(refusal)}
             # A proof that must not expose asks for the permission only.
@@ -218,8 +223,8 @@ class Guard:
     def _facts(self, now_s: float) -> dict[str, Any]:
         return {
             "halted": self._halted, "reason": self._watch.reason(now_s), "open": self._blanker.is_open(),
-            "permitted": self._watch.may_be_open(now_s), "left_s": self._watch.left_s(now_s), "stops": self._stops,
-            "words": self._spoken.unwritten(now_s),
+            "permitted": self._watch.may_be_open(now_s), "until_s": self._watch.open_until_s, "said_s": now_s,
+            "stops": self._stops, "words": self._spoken.unwritten(now_s),
         }  # fmt: skip
 
     def _rests(self, heard: Heard, now_s: float) -> dict[str, Rest]:

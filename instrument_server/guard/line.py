@@ -8,6 +8,7 @@ question waits until then, and no longer: whoever must blank in its place still 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -68,8 +69,10 @@ class GuardLine:
         """Send one message; return the guard's answer, or None if it is silent.
 
         What asks for beam or motion carries the time until which somebody waits here; a guard that
-        hears of it later must not begin it.
+        hears of it later must not begin it. Question and answer carry when they were said, and count from then:
+        either side may be held up before it hears them.
         """
+        said_s = time.monotonic()
         with self._lock:
             # An open beam must be dark soon after its permission has run out, whoever was late. Of a permission that
             # ended before this question nothing follows: another may have been given since.
@@ -78,15 +81,15 @@ class GuardLine:
                 until_s = max(now_s + GRACE_S, min(self._open_until_s, self._heard_s + SILENCE_S))
             else:
                 until_s = max(now_s + ANSWER_S, self._heard_s + SILENCE_S)
-            message = {"token": self._token, "who": self._who, "act": act, "before_s": until_s, **facts}
+            carried = {"token": self._token, "who": self._who, "said_s": said_s, "before_s": until_s}
             try:
-                self._socket.send(pack(message))
+                self._socket.send(pack({**carried, "act": act, **facts}))
             except zmq.Again:
                 return None
             while not self._socket.poll(min(LOOK_MS, max(1, round(1e3 * (until_s - time.monotonic()))))):
                 if time.monotonic() >= until_s or not self._alive():
                     return None
             answer = unpack(self._socket.recv())
-            self._heard_s = time.monotonic()
-            self._open_until_s = self._heard_s + float(answer.get("left_s", 0.0))
+            self._heard_s = float(answer.get("said_s", self._heard_s))
+            self._open_until_s = float(answer.get("until_s") or -math.inf)
             return answer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,8 @@ from pydantic import ValidationError
 
 from ...core import Proof, ProofFailed
 from ..audit import wall_clock
-from .proving import Chain, prove
+from ..dose.parked import ParkedBeam
+from .proving import MOST_OPEN_S, Chain, Proved, prove
 
 
 class Proofs:
@@ -33,19 +35,23 @@ class Proofs:
         Where the last is kept, to be told after a restart.
     today
         Date and time.
+    parked
+        Charges what a proof exposes; None where its beam falls on no specimen, or nobody can count it.
     """
 
     def __init__(
-        self, chain: Chain, hours: float, file: Path, today: Callable[[], datetime] = wall_clock
+        self, chain: Chain, hours: float, file: Path, today: Callable[[], datetime] = wall_clock,
+        parked: ParkedBeam | None = None,
     ) -> None:  # fmt: skip
         self._chain, self._hours, self._file, self._today = chain, hours, file, today
+        self._parked = parked
         self._last = _kept(file)
         # Only what this server proved counts.
         self._made_s: float | None = None
         self._resting = ""
 
     def prove(self) -> Proof:
-        """Prove the chain now and return how it went.
+        """Prove the chain now and return how it went; in the dark where the parked probe's place has no dose left.
 
         Raises
         ------
@@ -54,9 +60,10 @@ class Proofs:
         NotArmed
             If the instrument is stopped, before or meanwhile; the last proof stands.
         """
-        beam: Literal["open", "dark"] = "open" if self._chain.opens else "dark"
+        chain = replace(self._chain, opens=self._may_open())
+        beam: Literal["open", "dark"] = "open" if chain.opens else "dark"
         try:
-            proved = prove(self._chain)
+            proved = self._charged(chain)
         except ProofFailed as failure:
             self._keep(Proof(passed=False, at=self._now(), beam=beam, failure=str(failure)))
             raise ProofFailed(f"{failure}. Nothing is exposed until a proof passes: see to the instrument") from None
@@ -66,6 +73,20 @@ class Proofs:
                 stop_s=proved.stop_s, open_s=proved.open_s,
             )
         )  # fmt: skip
+
+    def _may_open(self) -> bool:
+        return self._chain.opens and (self._parked is None or self._parked.may_open(MOST_OPEN_S))
+
+    def _charged(self, chain: Chain) -> Proved:
+        """Prove the chain, and charge the beam for as long as that took: it was not open for longer."""
+        began_s = chain.clock()
+        try:
+            return prove(chain)
+        finally:
+            if chain.opens and self._parked is not None:
+                # One that does not read back as dark stays charged in full.
+                is_dark = chain.line.is_open() is False
+                self._parked.was_open(chain.clock() - began_s if is_dark else MOST_OPEN_S)
 
     def rest_on(self, client: str) -> None:
         """Make sure that this client's exposures may rest on a proof; make one if there is none that counts.

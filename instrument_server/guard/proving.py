@@ -24,6 +24,12 @@ LEASE_S = 0.05
 LATE_S = 0.25
 """How much later than it should the beam may go dark before the proof fails; a busy machine adds some."""
 
+WORD_LEASE_S = 1.0
+"""How long the beam may stay open for a word that blanks it at once."""
+
+MOST_OPEN_S = LEASE_S + LATE_S + 2 * WORD_LEASE_S
+"""The longest that a proof can keep the beam open, whatever fails but the guard."""
+
 LOOK_S = 0.005
 
 
@@ -86,6 +92,8 @@ def prove(chain: Chain) -> Proved:
         _arm(chain, stops)
         return Proved(expiry_s, blank_s, stop_s, expiry_s + blank_s + stop_s if chain.opens else 0.0)
     except (ProofFailed, NotArmed):
+        # Not through the guard first: where it is silent, the beam would stay open while its answer is waited for.
+        chain.line.close()
         chain.guard.say("halt")
         raise
 
@@ -94,21 +102,25 @@ def _expiry(chain: Chain) -> float:
     """Open for a moment, let the permission run out, and return how long the beam was open."""
     began_s = chain.clock()
     _open(chain, LEASE_S)
-    while (passed_s := chain.clock() - began_s) < LEASE_S + LATE_S:
-        if not _said(chain, "beat")["permitted"] and chain.line.is_open() is False:
+    passed_s = 0.0
+    while passed_s < LEASE_S + LATE_S:
+        is_dark = not _said(chain, "beat")["permitted"] and chain.line.is_open() is False
+        # Looked at after the answer, which a busy machine may keep waiting: dark since then at the latest.
+        passed_s = chain.clock() - began_s
+        if is_dark and passed_s < LEASE_S + LATE_S:
             if passed_s < 0.9 * LEASE_S:
                 raise ProofFailed(f"the beam was blanked after {passed_s:.3f} s of {LEASE_S:g} s, before it ran out")
             return passed_s
         chain.sleep(LOOK_S)
     raise ProofFailed(
-        f"a permission of {LEASE_S:g} s was not renewed; after {passed_s:.2f} s the beam reads back as {_read(chain)}, "
-        "or the guard still permits it"
+        f"a permission of {LEASE_S:g} s was not renewed, and was not seen to be over within {LEASE_S + LATE_S:g} s; "
+        f"after {passed_s:.2f} s the beam reads back as {_read(chain)}"
     )
 
 
 def _word(chain: Chain, word: str) -> tuple[float, int]:
     """Open, say a word as a person would, and return how long rest took and the number of stops so far."""
-    _open(chain, 1.0)
+    _open(chain, WORD_LEASE_S)
     began_s = chain.clock()
     told = _said(chain, "word", word=word, proof=True)
     if told.get("beam") != "confirmed" or told["permitted"] or chain.line.is_open() is not False:

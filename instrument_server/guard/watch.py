@@ -28,19 +28,20 @@ class Watch:
         self.silence_s = silence_s
         self._heard = dict.fromkeys(watched, now_s)
         self._open_until_s: float | None = None
+        self._said_s = now_s
         self._stopped = ""
 
-    def heard(self, who: str, now_s: float) -> None:
-        """Note a sign of life."""
-        self._heard[who] = now_s
+    def heard(self, who: str, said_s: float) -> None:
+        """Note a sign of life, as old as it is: a message may have waited until this guard could hear it."""
+        self._heard[who] = max(said_s, self._heard.get(who, said_s))
 
     def silent(self, now_s: float) -> dict[str, float]:
         """Return the silent processes and the seconds since each was heard."""
         ages = {who: now_s - then for who, then in self._heard.items()}
         return {who: age for who, age in ages.items() if age > self.silence_s}
 
-    def open(self, lease_s: float, now_s: float) -> None:
-        """Permit the beam for `lease_s` from now; renewing is opening again.
+    def open(self, lease_s: float, now_s: float, said_s: float) -> None:
+        """Permit the beam for `lease_s` from when that was asked for; renewing is opening again.
 
         Raises
         ------
@@ -50,12 +51,15 @@ class Watch:
         reason = self.reason(now_s)
         if reason:
             raise NotArmed(f"the beam stays blanked: {reason}")
-        self._open_until_s = now_s + lease_s
+        self._open_until_s, self._said_s = said_s + lease_s, said_s
 
-    def renew(self, lease_s: float, now_s: float) -> None:
-        """Extend a permission that is still open; a closed one stays closed."""
-        if self._open_until_s is not None and now_s < self._open_until_s:
-            self._open_until_s = now_s + lease_s
+    def renew(self, lease_s: float, now_s: float, said_s: float) -> None:
+        """Let a permission that is still open end `lease_s` after this was said; a closed one stays closed.
+
+        What was said before the permission was asked for says nothing about it.
+        """
+        if self.may_be_open(now_s) and said_s >= self._said_s:
+            self._open_until_s, self._said_s = said_s + lease_s, said_s
 
     def close(self) -> None:
         """Withdraw the permission."""
@@ -81,9 +85,10 @@ class Watch:
             self._open_until_s = None
         return self._open_until_s is not None
 
-    def left_s(self, now_s: float) -> float:
-        """Return for how long the beam may stay open unrenewed; 0 if it may not be open."""
-        return 0.0 if self._open_until_s is None else max(0.0, self._open_until_s - now_s)
+    @property
+    def open_until_s(self) -> float | None:
+        """Until when the beam may stay open unrenewed; None if it may not be open."""
+        return self._open_until_s
 
     def reason(self, now_s: float) -> str:
         """Return why the beam may not be opened; empty if it may."""

@@ -2,8 +2,9 @@
 
 A scan goes on only while the lease of whoever began it lives, or of whom it was handed over to; when the
 lease goes to anybody else, by silence or break-glass, the beam is blanked and the scan halted first. Frames that
-wait for a former holder are dropped once somebody else holds the lease, because nobody will fetch them; but
-whoever handed it over, or lost it to a person, is still there and gets theirs.
+wait for a former holder stay until they come for them, but once they gave the lease back, or somebody else holds it,
+they share memory and disk with other former holders (`streaming.lapsed`). Whoever handed it over, or lost it to
+a person, is still there and keeps their own until a third takes it.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Succession:
         Parameters
         ----------
         spare
-            A former holder who is still there, and whose frames are kept.
+            A former holder who is still there, and whose frames lapse later.
         """
         with self.lock:
             lease = self._lease.info(self._clock())
@@ -66,7 +67,7 @@ class Succession:
                 return
             before, self._holder = self._holder, holder
             if holder is not None:
-                self._drop(self._served - {holder, spare})
+                self._lapse(self._served - {holder, spare})
                 self._served.add(holder)
         self._minutes.mark(
             "lease", holder=holder, before=before, purpose=lease and lease.purpose, how=lease and lease.how
@@ -94,7 +95,7 @@ class Succession:
         with self.lock:
             if self._lease.release(request.client, self._clock()):
                 self._beam.halt()
-            self._drop(self._served & {request.client})
+            self._lapse(self._served & {request.client})
             self.notice()
         return {}
 
@@ -133,9 +134,9 @@ class Succession:
             self.notice(spare)
         return told.model_dump()
 
-    def _drop(self, clients: set[str]) -> None:
+    def _lapse(self, clients: set[str]) -> None:
         for client in sorted(clients):
-            self._driver.tell("forget", receiver=client)
+            self._driver.tell("lapse", receiver=client)
         self._served -= clients
 
 

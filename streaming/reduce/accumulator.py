@@ -8,13 +8,11 @@ the sum is float64.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.errors import FrameShapeWrong
 from ...core.frame import Scan
+from ...core.protocols import Buffers
 
 
 def largest(dtype: np.dtype) -> int:
@@ -41,6 +39,19 @@ def accumulator(dtype: np.dtype, terms: int, power: int = 1) -> np.dtype:
     return np.dtype(np.float64)
 
 
+def partial(dtype: np.dtype, terms: int) -> np.dtype:
+    """Return the narrowest dtype that holds a sum of `terms` numbers exactly: more of them fit a vector.
+
+    >>> partial(np.dtype("<u2"), 512), partial(np.dtype("<i4"), 512), partial(np.dtype("<f4"), 512)
+    (dtype('uint32'), dtype('int64'), dtype('float64'))
+    """
+    if dtype.kind in "biu":
+        for narrow in (np.dtype(np.int32 if dtype.kind == "i" else np.uint32), np.dtype(np.int64)):
+            if largest(dtype) * terms <= np.iinfo(narrow).max:
+                return narrow
+    return np.dtype(np.float64)
+
+
 def real_dtype(scan: Scan) -> np.dtype:
     """Return the dtype of the scan's frames.
 
@@ -57,22 +68,6 @@ def real_dtype(scan: Scan) -> np.dtype:
     return dtype
 
 
-def sum_over(frames: NDArray, chosen: NDArray[np.intp] | None, dtype: np.dtype) -> NDArray:
-    """Return the sum of each frame over chosen pixels, shape (n,).
-
-    The value of a frame does not depend on the batch it came in, to the last bit.
-
-    Parameters
-    ----------
-    frames
-        Shape (n, *frame_shape).
-    chosen
-        Flat pixel indices, shape (k,); None for all pixels.
-    dtype
-        Of the sum; see `accumulator`.
-    """
-    flat = frames.reshape(len(frames), math.prod(frames.shape[1:]))
-    # `take` gives rows that are contiguous; a mask or `flat[:, chosen]` may not, and float sums would then
-    # be rounded in an order that depends on the batch.
-    flat = np.ascontiguousarray(flat) if chosen is None else np.take(flat, chosen, axis=1)
-    return flat.sum(axis=1, dtype=dtype)
+def merged(left: Buffers, right: Buffers, *summed: str) -> Buffers:
+    """Return the buffers of both parts together: those named are added, the others are the same on both sides."""
+    return {name: np.asarray(left[name] + right[name]) if name in summed else left[name] for name in left}

@@ -19,7 +19,8 @@ from ...core.frame import FrameBatch, Scan
 from ...core.frozen import Frozen
 from ...core.protocols import Buffers
 from ...core.signal import Axis, Signal
-from .accumulator import accumulator, real_dtype
+from .accumulator import accumulator, merged, partial, real_dtype
+from .kernels import first_moments, rows_of
 from .output import per_position
 from .region import Region, chosen_pixels
 
@@ -55,34 +56,26 @@ class CentreOfMass(Frozen):
                 f"a centre of mass needs two frame axes in the same units; {scan.detector} has {found}"
             )
         moments = [_moment(scan, axis) for axis in scan.frame_axes]
-        pixels = np.ones(scan.frame_shape, np.bool_)
-        if self.region is not None:
-            pixels = chosen_pixels(self.region, scan.frame_axes)
-        return {
+        region = {} if self.region is None else {"inside": chosen_pixels(self.region, scan.frame_axes)}
+        return region | {
             "total": np.zeros(scan.n_frames, accumulator(real_dtype(scan), math.prod(scan.frame_shape))),
             "moment_v": moments[0],
             "moment_u": moments[1],
             "weight_v": _weights(scan.frame_axes[0]),
             "weight_u": _weights(scan.frame_axes[1]),
-            "pixels": pixels,
+            "partial": np.empty(0, partial(real_dtype(scan), max(scan.frame_shape))),
         }
 
     def add(self, buffers: Buffers, batch: FrameBatch) -> None:
         """Add some frames, in place."""
-        pixels, total = buffers["pixels"], buffers["total"]
-        frames = np.ascontiguousarray(batch.frames)
-        frames = frames if pixels.all() else np.where(pixels, frames, frames.dtype.type(0))
-        rows, columns = frames.sum(axis=2, dtype=total.dtype), frames.sum(axis=1, dtype=total.dtype)
-        total[batch.indices] = rows.sum(axis=1)
-        for name, profile in (("v", rows), ("u", columns)):
-            moment = buffers[f"moment_{name}"]
-            # Not a matrix product: that rounds a frame differently in batches of different length.
-            moment[batch.indices] = (profile * buffers[f"weight_{name}"]).sum(axis=1, dtype=moment.dtype)
+        first_moments(
+            rows_of(batch.frames), batch.indices, buffers.get("inside"), buffers["weight_v"], buffers["weight_u"],
+            buffers["partial"], buffers["total"], buffers["moment_v"], buffers["moment_u"],
+        )  # fmt: skip
 
     def merge(self, left: Buffers, right: Buffers) -> Buffers:
         """Return the moments of both parts."""
-        summed = ("total", "moment_v", "moment_u")
-        return {name: left[name] + right[name] if name in summed else left[name] for name in left}
+        return merged(left, right, "total", "moment_v", "moment_u")
 
     def result(self, scan: Scan, buffers: Buffers) -> dict[str, Signal]:
         """Return `v`, `u` and `value` in the frame axes' units."""

@@ -17,10 +17,14 @@ from ...core.errors import FrameShapeWrong
 from ...core.frame import FrameBatch, Scan
 from ...core.protocols import Buffers, Reduction
 from ...core.signal import Signal
+from .kernels import LONE_BYTES, TILE_BYTES, fetch, no_frames, tiles
 
 
 class Reducing:
     """The growing results of some reductions of one scan; any thread may call any method.
+
+    Kernels that this machine has not compiled yet for the frames' dtype are compiled when it is made; see
+    `kernels.compilations`.
 
     Parameters
     ----------
@@ -39,6 +43,9 @@ class Reducing:
         self.scan = scan
         self.reductions = dict(reductions)
         self._buffers: dict[str, Buffers] = {name: r.empty(scan) for name, r in self.reductions.items()}
+        for name, reduction in self.reductions.items():
+            # Kernels are compiled or loaded now, and the first frames do not wait for it.
+            reduction.add(self._buffers[name], no_frames(scan))
         self._valid = np.zeros(scan.n_frames, dtype=np.bool_)
         self._positions = np.full((scan.n_frames, 2), np.nan)
         self._lock = Lock()
@@ -68,8 +75,12 @@ class Reducing:
         batch.check(self.scan)
         with self._lock:
             self._refuse_repeats(batch.indices)
-            for name, reduction in self.reductions.items():
-                reduction.add(self._buffers[name], batch)
+            shared = len(self.reductions) > 1
+            for tile in tiles(batch, TILE_BYTES if shared else LONE_BYTES):
+                if shared:
+                    fetch(tile.frames)
+                for name, reduction in self.reductions.items():
+                    reduction.add(self._buffers[name], tile)
             self._valid[batch.indices] = True
             self._positions[batch.indices] = batch.positions
 
@@ -113,6 +124,8 @@ class Reducing:
             return copies, self._valid.copy(), self._positions.copy()
 
     def _refuse_repeats(self, indices: NDArray[np.int64]) -> None:
+        if (indices[1:] > indices[:-1]).all() and not self._valid[indices].any():
+            return
         distinct, times = np.unique(indices, return_counts=True)
         repeated = distinct[(times > 1) | self._valid[distinct]]
         if len(repeated):

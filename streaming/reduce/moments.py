@@ -21,7 +21,8 @@ from ...core.frame import FrameBatch, Scan
 from ...core.frozen import Frozen
 from ...core.protocols import Buffers
 from ...core.signal import Signal
-from .accumulator import accumulator, real_dtype
+from .accumulator import accumulator, merged, real_dtype
+from .kernels import add_scatter, add_squares, rows_of
 from .output import per_pixel
 
 
@@ -43,15 +44,17 @@ class Moments(Frozen):
 
     def add(self, buffers: Buffers, batch: FrameBatch) -> None:
         """Add some frames, in place."""
-        if not len(batch.frames):
-            return
-        for name, merged in self.merge(buffers, _moments_of(batch.frames, exact="sum" in buffers)).items():
-            buffers[name][...] = merged
+        rows, flat = rows_of(batch.frames), {name: buffer.reshape(-1) for name, buffer in buffers.items()}
+        if "sum" in buffers:
+            add_squares(rows, flat["sum"], flat["squares"])
+        else:
+            add_scatter(rows, int(buffers["count"]), flat["mean"], flat["scatter"])
+        buffers["count"] += len(rows)
 
     def merge(self, left: Buffers, right: Buffers) -> Buffers:
         """Return the moments of both parts together."""
         if "sum" in left:
-            return {name: np.asarray(left[name] + right[name]) for name in left}
+            return merged(left, right, *left)
         count = left["count"] + right["count"]
         # The weight of the right part is 0 if both are empty, where any other would be 0 / 0.
         weight = right["count"] / max(int(count), 1)
@@ -75,16 +78,6 @@ class Moments(Frozen):
             "variance": per_pixel(scan, scatter / (n - 1) if n > 1 else nothing, units=squared),
             "count": Signal(buffers["count"].copy(), (), "frames"),
         }
-
-
-def _moments_of(frames: NDArray, *, exact: bool) -> Buffers:
-    count = np.asarray(len(frames), dtype=np.int64)
-    if exact:
-        wide = frames.astype(np.int64)
-        return {"count": count, "sum": wide.sum(axis=0), "squares": np.einsum("i...,i...->...", wide, wide)}
-    wide = frames.astype(np.float64)
-    mean = wide.mean(axis=0)
-    return {"count": count, "mean": mean, "scatter": ((wide - mean) ** 2).sum(axis=0)}
 
 
 def _about_mean(buffers: Buffers) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -31,7 +31,8 @@ from ...core.frame import FrameBatch, Scan
 from ...core.frozen import Frozen
 from ...core.protocols import Buffers
 from ...core.signal import Axis, Signal
-from .accumulator import accumulator, real_dtype, sum_over
+from .accumulator import merged
+from .chosen_sums import add_sums, empty_sums, pixels_in
 from .output import counting_variance, per_position
 
 EDGE_TOLERANCE = 1e-6
@@ -73,7 +74,7 @@ class SpectrumWindow(Frozen):
         return self
 
     def empty(self, scan: Scan) -> Buffers:
-        """Return zero sums by flat scan index and the channels behind them.
+        """Return zero sums by flat scan index, of each window, and the channels behind them.
 
         Raises
         ------
@@ -87,22 +88,22 @@ class SpectrumWindow(Frozen):
         (axis,) = scan.frame_axes
         if self.by_channel:
             axis = Axis(name="channel", size=axis.size)
-        sum_dtype = accumulator(real_dtype(scan), axis.size)
-        parts = {"window": channels(axis, self.window)}
-        if self.background is not None:
-            parts["background"] = channels(axis, self.background)
-            parts["shared"] = np.intersect1d(parts["window"], parts["background"])
-        sums = {f"sum_{name}": np.zeros(scan.n_frames, sum_dtype) for name in parts}
-        return parts | sums
+        window = channels(axis, self.window)
+        sums = empty_sums(scan, window, "window")
+        if self.background is None:
+            return sums
+        background = channels(axis, self.background)
+        sums |= empty_sums(scan, background, "background")
+        return sums | empty_sums(scan, np.intersect1d(window, background), "shared")
 
     def add(self, buffers: Buffers, batch: FrameBatch) -> None:
         """Add some frames, in place."""
-        for name, total in _sums(buffers).items():
-            total[batch.indices] = sum_over(batch.frames, buffers[name], total.dtype)
+        for name in self._windows():
+            add_sums(buffers, batch, name)
 
     def merge(self, left: Buffers, right: Buffers) -> Buffers:
         """Return the sums of both parts."""
-        return {name: left[name] + right[name] if name.startswith("sum_") else left[name] for name in left}
+        return merged(left, right, *self._windows())
 
     def result(self, scan: Scan, buffers: Buffers) -> dict[str, Signal]:
         """Return `value` and `std`; their units are the scan's, or none for a ratio."""
@@ -113,16 +114,18 @@ class SpectrumWindow(Frozen):
             "std": per_position(scan, np.sqrt(variance), f"standard error of {scan.quantity}", units),
         }
 
+    def _windows(self) -> tuple[str, ...]:
+        return ("window",) if self.background is None else ("window", "background", "shared")
+
     def _combined(self, scan: Scan, buffers: Buffers) -> tuple[NDArray, NDArray[np.float64]]:
-        sums, n = _sums(buffers), len(buffers["window"])
-        s = sums["window"]
+        s, n = buffers["window"], pixels_in(buffers, "window")
         var_s = counting_variance(scan, s)
         if self.combine == "sum":
             return s, var_s
         if self.combine == "mean":
             return s / n, var_s / n**2
-        b, c = sums["background"], sums["shared"] * (var_s > 0)
-        var_b, k = counting_variance(scan, b), n / len(buffers["background"])
+        b, c = buffers["background"], buffers["shared"] * (var_s > 0)
+        var_b, k = counting_variance(scan, b), n / pixels_in(buffers, "background")
         if self.combine == "difference":
             return s - k * b, np.maximum(var_s + k**2 * var_b - 2 * k * c, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -157,7 +160,3 @@ def channels(axis: Axis, limits: tuple[float, float] | None) -> NDArray[np.intp]
             f"{first:g} to {last:g} {axis.units} in steps of {step:g}"
         )
     return inside
-
-
-def _sums(buffers: Buffers) -> Buffers:
-    return {name.removeprefix("sum_"): buffer for name, buffer in buffers.items() if name.startswith("sum_")}

@@ -8,7 +8,8 @@ from ...core.frame import FrameBatch, Scan
 from ...core.frozen import Frozen
 from ...core.protocols import Buffers
 from ...core.signal import Signal
-from .accumulator import accumulator, real_dtype, sum_over
+from .accumulator import accumulator, merged, real_dtype
+from .kernels import add_frames, frame_sums, rows_of
 from .output import counting_error, per_pixel, per_position
 
 
@@ -30,12 +31,15 @@ class Total(Frozen):
 
     def add(self, buffers: Buffers, batch: FrameBatch) -> None:
         """Add some frames, in place."""
-        buffers["value"][batch.indices] = sum_over(batch.frames, None, buffers["value"].dtype)
-        buffers["frame"] += batch.frames.sum(axis=0, dtype=buffers["frame"].dtype)
+        rows = rows_of(batch.frames)
+        add_frames(rows, buffers["frame"].reshape(-1), batch.indices, buffers["value"])
+        if buffers["value"].dtype.kind == "f":
+            # Once more, in an order that the tile has no part in.
+            frame_sums(rows, batch.indices, buffers["value"])
 
     def merge(self, left: Buffers, right: Buffers) -> Buffers:
         """Return the sums of both parts."""
-        return {name: np.asarray(left[name] + right[name]) for name in left}
+        return merged(left, right, *left)
 
     def result(self, scan: Scan, buffers: Buffers) -> dict[str, Signal]:
         """Return `value`, `std` and `frame`, in the frames' units."""

@@ -8,7 +8,8 @@ from ...core.frame import FrameBatch, Scan
 from ...core.frozen import Frozen
 from ...core.protocols import Buffers
 from ...core.signal import Signal
-from .accumulator import accumulator, real_dtype, sum_over
+from .accumulator import merged
+from .chosen_sums import add_sums, empty_sums
 from .output import counting_error, per_position
 from .region import Region, chosen_pixels
 
@@ -28,24 +29,22 @@ class VirtualDetector(Frozen):
     region: Region
 
     def empty(self, scan: Scan) -> Buffers:
-        """Return zero sums by flat scan index and the flat indices of the pixels to sum.
+        """Return zero sums by flat scan index and the pixels to sum.
 
         Raises
         ------
         FrameShapeWrong
             If the region does not fit the scan's frames.
         """
-        pixels = np.flatnonzero(chosen_pixels(self.region, scan.frame_axes))
-        sums = np.zeros(scan.n_frames, accumulator(real_dtype(scan), len(pixels)))
-        return {"value": sums, "pixels": pixels}
+        return empty_sums(scan, np.flatnonzero(chosen_pixels(self.region, scan.frame_axes)), "value")
 
     def add(self, buffers: Buffers, batch: FrameBatch) -> None:
         """Add some frames, in place."""
-        buffers["value"][batch.indices] = sum_over(batch.frames, buffers["pixels"], buffers["value"].dtype)
+        add_sums(buffers, batch, "value")
 
     def merge(self, left: Buffers, right: Buffers) -> Buffers:
         """Return the sums of both parts."""
-        return {"value": left["value"] + right["value"], "pixels": left["pixels"]}
+        return merged(left, right, "value")
 
     def result(self, scan: Scan, buffers: Buffers) -> dict[str, Signal]:
         """Return `value` and `std`, in the frames' units."""

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beamloop.core import Acquisition, ScanIncomplete, plan_from
+from beamloop.core import Acquisition, DriverFailed, Interrupted, ScanIncomplete, plan_from
 from beamloop.core.plan import GridScan
 from beamloop.edge_client import RemoteInstrument, connect
 from beamloop.edge_client.embedded import embedded
 from beamloop.edge_client.instrument import raise_unless_whole
+
+from ..served import Served
 
 WAIT_S = 30.0
 
@@ -81,6 +83,49 @@ def test_a_source_that_cannot_wait_names_what_it_lost_on_both_sides(tmp_path: Pa
         incoming.stored()
         # What comes after it comes whole.
         assert stem.scan("haadf", (8, 8), 1e-6).data.shape == (8, 8)
+
+
+def test_who_gave_the_lease_back_unfetched_comes_for_its_frames_after_somebody_else_held_it(simulator: str) -> None:
+    with connect(simulator, purpose="tests", name="ada") as ada:
+        scan_id = ada.start(_plan(), "m1", "ada/m1").header.scan_id
+        late = time.monotonic() + WAIT_S
+        while ada.state().activity == "acquiring":
+            assert time.monotonic() < late
+            time.sleep(0.05)
+    with connect(simulator, purpose="others") as bob:
+        bob.scan("haadf", (8, 8), 1e-6)
+    with connect(simulator, name="ada") as ada:
+        incoming = ada.start(_plan(), "m1", "ada/m1")
+        for _ in incoming.batches(WAIT_S):
+            pass
+        incoming.stored()
+        assert (incoming.header.scan_id, incoming.complete) == (scan_id, True)
+
+
+def test_frames_on_the_disk_of_a_killed_driver_come_to_their_recorder_after_the_restart(tmp_path: Path) -> None:
+    where = _configured(tmp_path, "{}", "memory_bytes = 1_100_000\ndisk_bytes = 2_200_000")
+    served = Served(tmp_path / "served", where)
+    try:
+        with connect(served.up(), purpose="tests", name="ada") as ada:
+            ada.start(_plan(), "m1", "ada/m1")
+            _until_told(ada)
+            served.kill("driver")
+        with connect(served.up(), purpose="tests", name="ada") as ada:
+            with pytest.raises(Interrupted):
+                ada.start(_plan(), "m1", "ada/m1")
+            incoming = ada.left_scan()
+            for _ in incoming.batches(WAIT_S):
+                pass
+            there = np.flatnonzero(incoming.valid)
+            assert there.tolist() == list(range(there[0], there[-1] + 1))
+            assert 0 < there[0] < there[-1] < 255
+            with pytest.raises(DriverFailed, match=rf"lacks .*: 0-{there[0] - 1}, .*died with {len(there)} of its"):
+                raise_unless_whole(incoming)
+        # It was not said to be stored, so it is there for the next, and does not lie in its way.
+        with connect(served.address, name="ada", purpose="tests") as ada:
+            assert ada.scan("haadf", (8, 8), 1e-6).data.shape == (8, 8)
+    finally:
+        served.down()
 
 
 def test_others_look_on_and_read_along_without_the_lease(simulator: str) -> None:

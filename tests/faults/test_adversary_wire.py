@@ -21,8 +21,9 @@ from beamloop.edge_client.instrument import connect
 from beamloop.instrument_server.audit import verdict_on
 
 from ..instrument_server.test_processes import served
-from .adversary import VERBS, _odd
 from .amount import amount, first_seed
+from .bench import VERBS
+from .odd import ODD
 
 COMMANDS = amount(600, 10_000)
 CROWD = 3
@@ -33,10 +34,16 @@ RIGHTFUL = ("break_glass", "restrict", "specimen")
 
 def wrong_request(rng: random.Random, number: int) -> dict[str, Any]:
     """Return a request that must change nothing: without a lease, outside a limit, malformed, or all of it."""
+    odd = rng.choice(ODD)
     plans: list[Any] = [
-        {"kind": "set", "values": {"frame_s": rng.choice([-1.0, 1e9, _odd(rng), 0.0])}},
-        {"kind": "points", "detector": "camera", "points": [[rng.choice([0.0, 1.0, _odd(rng)]), 0.0]], "dwell_s": 1e-3},
-        _odd(rng),
+        {"kind": "set", "values": {"frame_s": rng.choice([-1.0, 1e9, odd, 0.0])}},
+        {
+            "kind": "points",
+            "detector": "camera",
+            "points": [[rng.choice([0.0, 1.0, odd]), 0.0]],
+            "dwell_s": 1e-3,
+        },
+        odd,
     ]
     verbs = [verb for verb in VERBS if verb not in (*RIGHTFUL, "lease")]
     request: dict[str, Any] = {
@@ -45,7 +52,7 @@ def wrong_request(rng: random.Random, number: int) -> dict[str, Any]:
         "protocol": rng.choice([1, 1, 1, 0, 2]),
     }  # fmt: skip
     if rng.random() < 0.3:
-        request[rng.choice([*request, "colour"])] = _odd(rng)
+        request[rng.choice([*request, "colour"])] = rng.choice(ODD)
     # A list of names that are taken would be a client's own; without keys nobody can tell them apart.
     request["client"] = "mallory" if request["client"] == "ada" else request["client"]
     return request

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from beamloop.core import Reply
+from beamloop.core import Reply, StorageFailed
 from beamloop.edge_client.connection.control_line import ControlLine
 from beamloop.instrument_server import driver
+from beamloop.instrument_server.answers import Answers
+from beamloop.instrument_server.audit.writing import Audit
 from beamloop.instrument_server.beam import Beam
 from beamloop.instrument_server.command_table import CommandTable
 from beamloop.instrument_server.guard.guard import Guard
 from beamloop.instrument_server.guard.watch import Watch
 from beamloop.instrument_server.lease.lease import Lease
 from beamloop.streaming.channel import Incoming, Outgoing
+from beamloop.streaming.loss import Losses
+from beamloop.streaming.seats import ReaderSeat, RecorderSeat, ViewerSeat
+from beamloop.streaming.sender import Sender
+from beamloop.streaming.spill import Spill
 
 from .amount import first_seed
 from .virtual.hub import Stuck
@@ -78,6 +86,11 @@ def keeps_the_beam_open_whoever_is_silent(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Watch, "may_be_open", lambda self, now_s: self._open_until_s is not None)
 
 
+def counts_what_is_said_from_when_it_is_heard(patch: pytest.MonkeyPatch) -> None:
+    private = Guard.private
+    patch.setattr(Guard, "private", lambda self, message, now_s: private(self, {**message, "said_s": now_s}, now_s))
+
+
 def lets_a_stop_be_a_blank(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Watch, "stop", lambda self, reason: self.close())
 
@@ -136,6 +149,55 @@ def never_returns_credit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Incoming, "take", lambda self, session, count=1: False)
 
 
+def takes_the_lease_and_leaves_the_beam_open(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Beam, "halt", lambda self: None)
+
+
+def takes_the_lease_and_does_not_tell_whose_it_was(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Lease, "_remember", lambda *what: None)
+
+
+def says_that_it_hands_the_lease_over_and_keeps_it(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Lease, "hand_over", lambda self, client, to, now_s: self.info(now_s))
+
+
+def does_not_count_what_was_given_before_somebody_looked(patch: pytest.MonkeyPatch) -> None:
+    begin = ViewerSeat.begin
+    patch.setattr(ViewerSeat, "begin", lambda self, scan, given=0: begin(self, scan))
+
+
+def gives_a_reader_what_it_would_show_a_viewer(patch: pytest.MonkeyPatch) -> None:
+    give = RecorderSeat.give
+    every = itertools.count()
+    patch.setattr(ReaderSeat, "give", lambda self, batch: next(every) % 2 == 0 and give(self._seat, batch))
+
+
+def does_what_it_cannot_write_down(patch: pytest.MonkeyPatch) -> None:
+    for kind, name in ((Audit, "note"), (Answers, "_keep")):
+        patch.setattr(kind, name, _carelessly(getattr(kind, name)))
+
+
+def _carelessly(write: Callable[..., None]) -> Callable[..., None]:
+    def written(*what: Any, **facts: Any) -> None:
+        with suppress(StorageFailed):
+            write(*what, **facts)
+
+    return written
+
+
+def drops_frames_of_a_source_that_could_wait(patch: pytest.MonkeyPatch) -> None:
+    begin = Sender.begin
+    patch.setattr(Sender, "begin", lambda self, scan, pausable: begin(self, scan, False))
+
+
+def loses_frames_without_saying_which(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Losses, "add", lambda *what: None)
+
+
+def finds_nothing_on_its_disk_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Spill, "get", lambda self, seq: self._places[seq].loss)
+
+
 LONG = [90, 90, 90]
 MUTATIONS: tuple[tuple[Mutate, tuple[str, ...], list[int] | None], ...] = (
     (forgets_what_was_done, ("eat",), None),
@@ -144,12 +206,22 @@ MUTATIONS: tuple[tuple[Mutate, tuple[str, ...], list[int] | None], ...] = (
     (never_lets_a_lease_expire, ("pause client", "kill client", "rival"), LONG),
     (gives_the_lease_to_whoever_asks, ("rival",), LONG),
     (keeps_the_beam_open_whoever_is_silent, ("pause driver", "pause server"), LONG),
+    (counts_what_is_said_from_when_it_is_heard, ("pause guard", "pause server"), LONG),
     (lets_a_stop_be_a_blank, ("stop", "pause"), LONG),
     (does_not_blank_when_told_to_stop, ("stop", "pause"), LONG),
     (leaves_the_beam_open_when_the_guard_is_silent, ("pause guard", "kill guard"), LONG),
     (takes_a_frame_that_came_twice, ("weather",), LONG),
     (lets_go_of_what_is_received_and_not_stored, ("kill client",), LONG),
     (never_returns_credit, ("blank",), LONG),
+    (does_what_it_cannot_write_down, ("fill disk",), None),
+    (drops_frames_of_a_source_that_could_wait, ("fill client",), LONG),
+    (loses_frames_without_saying_which, ("fill client",), None),
+    (finds_nothing_on_its_disk_again, ("fill client",), LONG),
+    (takes_the_lease_and_leaves_the_beam_open, ("usurp",), LONG),
+    (takes_the_lease_and_does_not_tell_whose_it_was, ("usurp",), LONG),
+    (says_that_it_hands_the_lease_over_and_keeps_it, ("give",), LONG),
+    (does_not_count_what_was_given_before_somebody_looked, ("look on",), LONG),
+    (gives_a_reader_what_it_would_show_a_viewer, ("read along",), LONG),
 )
 """Each bug with faults that bring it to light, and with what is measured meanwhile."""
 

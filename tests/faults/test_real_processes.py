@@ -169,24 +169,31 @@ def test_a_disturbed_run_is_resumed_to_its_end(
         time.sleep(dice.choice((0.1, 0.5, 2.0)))
         made.mend()
         print(f"seed {seed}: {', '.join(made.told)}")
-        left: list[Left] = []
-        for _ in range(4):
-            status = nursery.ended(made.client, 90)
-            assert status is not None, "the client neither ended nor went on"
-            folder = run_in(tmp_path)
-            if status == 0 or folder is None:
-                break
-            left.append(left_in(folder))
-            if not left[-1].entries:
-                break
-            made.proxy_follows()  # type: ignore[attr-defined]
-            made.client = nursery.resume(folder, address)
-        folder = run_in(tmp_path)
-        if folder is None or (left and not left[-1].entries):
-            return
-        assert RunFolder(folder).report.exists()
-        for before in left or [None]:
-            check(folder, served, before)
+        brought_to_its_end(nursery, made.client, tmp_path, served, address, made.proxy_follows)  # type: ignore[attr-defined]
+
+
+def brought_to_its_end(
+    nursery: Nursery, client: int, parent: Path, served: Served, address: str, before: Callable[[], object]
+) -> None:
+    """Resume a run as often as it needs, calling `before` each time, and hold it against what was promised."""
+    left: list[Left] = []
+    for _ in range(4):
+        status = nursery.ended(client, 90)
+        assert status is not None, "the client neither ended nor went on"
+        folder = run_in(parent)
+        if status == 0 or folder is None:
+            break
+        left.append(left_in(folder))
+        if not left[-1].entries:
+            break
+        before()
+        client = nursery.resume(folder, address)
+    folder = run_in(parent)
+    if folder is None or (left and not left[-1].entries):
+        return
+    assert RunFolder(folder).report.exists()
+    for found in left or [None]:
+        check(folder, served, found)
 
 
 def wait_for_a_moment(dice: random.Random, parent: Path) -> None:
@@ -266,7 +273,7 @@ def test_the_reply_to_each_command_of_a_session_is_lost_and_none_is_done_twice(s
             assert say(address, "state").armed
         done = simulator.requests() - before
         assert made.proxy.eaten == amount(10, 60)
-        assert set(done.values()) == {1}
+        assert list(done.values()) == [1] * (amount(10, 60) // 2)
 
 
 def test_the_proxy_leaves_no_thread() -> None:

@@ -43,6 +43,7 @@ def test_no_schedule_of_faults_breaks_a_promise_and_calm_always_brings_progress(
     wanted = SCHEDULES // 50
     assert all(met[name] > wanted for name in FAULTS), f"the schedules did not reach every fault: {met}"
     assert min(met["done"], met["cut"], met["refused"], met["asked again"]) > wanted, met
+    assert min(met["seen to its end"], met["read to its end"], met["frames lost"]) > wanted // 10, met
 
 
 def test_the_same_seed_gives_the_same_history() -> None:

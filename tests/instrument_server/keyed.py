@@ -44,9 +44,13 @@ class Keyed:
 
     def turned_away(self, line: str) -> list[str]:
         """Return why somebody was refused on a line, as the audit says."""
+        return [fact["reason"] for fact in self.audited("turned away") if fact["line"] == line]
+
+    def audited(self, event: str) -> list[dict[str, Any]]:
+        """Return the lines of the audit about an event."""
         files = sorted(self.bench.folder.glob("audit*.jsonl"))
         told = [json.loads(text) for file in files for text in file.read_text().splitlines()]
-        return [fact["reason"] for fact in told if fact["event"] == "turned away" and fact["line"] == line]
+        return [fact for fact in told if fact["event"] == event]
 
 
 def new_key(place: Place, name: str, role: Role, days: float, folder: Path) -> ShownKey:
@@ -56,10 +60,10 @@ def new_key(place: Place, name: str, role: Role, days: float, folder: Path) -> S
 
 
 @contextmanager
-def served_with_keys(folder: Path) -> Iterator[Keyed]:
+def served_with_keys(folder: Path, *beside: Path) -> Iterator[Keyed]:
     place = Place(folder / "keys")
     make_folder(place)
-    with served(folder, before='keys = "keys"\n') as bench:
+    with served(folder, "", 'keys = "keys"\n', *beside) as bench:
         yield Keyed(bench, place, folder)
 
 

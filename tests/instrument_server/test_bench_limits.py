@@ -158,3 +158,21 @@ def test_without_a_current_nothing_is_counted_and_that_is_said(tmp_path: Path) -
         assert dose_over_field(bench) is None
         told = bench.check(points((1e-7, 1e-7)))
         assert (told.counts_dose, told.passes, told.steps[0].electrons) == (False, True, 0.0)
+
+
+def test_a_proof_that_opens_the_beam_is_in_the_map_where_the_probe_is_parked(tmp_path: Path) -> None:
+    dose = f"[dose]\ncurrent_a = {CURRENT_A!r}\ncell_m = {CELL_M!r}\n"
+    parked = f"proof_opens = true\n{dose}parked_m = [{2.5 * CELL_M!r}, {0.5 * CELL_M!r}]\n"
+    with served(tmp_path, before=parked) as plain, connect(str(plain.address), purpose="a test") as bench:
+        proof = bench.prove()
+        report = bench.safety.dose()
+        assert proof.beam == "open"
+        least = CURRENT_A * proof.open_s / ELEMENTARY_CHARGE_C
+        assert least <= report.electrons < 10 * least
+        assert np.flatnonzero(report.map("mean").data).tolist() == [8], "row 2, column 0"
+        assert bench.state().dose_electrons == 0.0, "the bench counts its exposures only"
+    with (
+        pytest.raises(AssertionError, match=r"dose.parked_m = \[y, x\], scan coordinates"),
+        served(tmp_path, before=f"proof_opens = true\n{dose}"),
+    ):
+        pass

@@ -269,11 +269,11 @@ def test_a_driver_that_died_ends_its_scan_as_failed(bench: Bench) -> None:
 def test_frames_of_a_former_holder_are_forgotten(bench: Bench) -> None:
     bench.ask("lease", client="ada")
     bench.ask("release", client="ada")
-    assert bench.driver.told == [("forget", {"receiver": "ada"})]
+    assert bench.driver.told == [("lapse", {"receiver": "ada"})]
     bench.ask("lease", client="bob")
     bench.now_s = 10.0
     bench.ask("lease", client="eve")
-    assert bench.driver.told[-1] == ("forget", {"receiver": "bob"})
+    assert bench.driver.told[-1] == ("lapse", {"receiver": "bob"})
 
 
 def test_a_release_by_somebody_else_changes_nothing(bench: Bench) -> None:

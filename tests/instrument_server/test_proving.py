@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from beamloop.core import Blanker, NotArmed, ProofFailed
+from beamloop.core import Blanker, InstrumentInfo, NotArmed, ProofFailed, Region
+from beamloop.instrument_server.dose import Dose, DoseSettings
+from beamloop.instrument_server.dose.parked import ParkedBeam
 from beamloop.instrument_server.guard.guard import Guard
 from beamloop.instrument_server.guard.proofs import Proofs
-from beamloop.instrument_server.guard.proving import LATE_S, LEASE_S, Chain, prove
+from beamloop.instrument_server.guard.proving import LATE_S, LEASE_S, MOST_OPEN_S, Chain, prove
 
 
 class Line(Blanker):
@@ -79,6 +81,23 @@ def test_a_whole_chain_passes_and_is_armed_and_dark_after_it(opens: bool) -> Non
     assert (proved.open_s > 0) is opens
 
 
+class Silent(Bench):
+    """A chain whose guard hangs as soon as it has opened the beam."""
+
+    def say(self, act: str, **facts: object) -> dict[str, Any] | None:
+        if act == "halt":
+            assert not self.line.passes, "the beam waits for the answer of a guard that is silent"
+        return None if self.line.opened else super().say(act, **facts)
+
+
+def test_a_guard_that_falls_silent_in_a_proof_is_not_waited_for_with_the_beam_open() -> None:
+    bench = Silent()
+    bench.sleep = lambda seconds: None  # type: ignore[method-assign]
+    with pytest.raises(ProofFailed, match="the guard does not answer"):
+        prove(bench.chain)
+    assert (bench.line.opened, bench.line.passes) == (1, False)
+
+
 def stick(bench: Bench) -> None:
     bench.line.sticks = True
 
@@ -128,6 +147,20 @@ def test_a_chain_with_a_broken_link_fails(broken: Callable[[Bench], None]) -> No
     with pytest.raises(ProofFailed):
         prove(bench.chain)
     assert not bench.line.passes or bench.line.sticks
+
+
+def test_answers_that_a_busy_machine_keeps_waiting_are_not_taken_for_a_beam_that_went_dark_too_early() -> None:
+    bench = Bench()
+    said = bench.say
+
+    def late(act: str, **facts: object) -> dict[str, Any] | None:
+        if act == "beat":
+            bench.sleep(0.03)
+        return said(act, **facts)
+
+    bench.say = late  # type: ignore[method-assign]
+    # Asked after 0.035 s, answered after 0.065 s: by then a permission of 0.05 s has run out as it should.
+    assert prove(bench.chain).expiry_s == pytest.approx(0.065)
 
 
 def test_a_stopped_instrument_is_not_proved_and_stays_stopped() -> None:
@@ -203,3 +236,68 @@ def test_a_beam_that_stays_open_after_a_scan_voids_the_proof(tmp_path: Path) -> 
     kept.void("the beam was not read back as blanked")
     with pytest.raises(ProofFailed, match="not read back as blanked"):
         kept.rest_on("ada")
+
+
+CURRENT_A, CELL_M, PARKED = 5e-11, 1e-9, (30.5e-9, 40.5e-9)
+PER_S = CURRENT_A / 1.602176634e-19
+
+
+def charged(bench: Bench, folder: Path, budget_s: float) -> tuple[Proofs, Dose]:
+    """Return proofs on a specimen with a budget of so many seconds of beam in any cell."""
+    info = InstrumentInfo(
+        name="bench", source="hardware", field=Region(y_m=0, x_m=0, height_m=64e-9, width_m=64e-9), parameters=(),
+        detectors=(),
+    )  # fmt: skip
+    budget = budget_s * PER_S / CELL_M**2
+    settings = DoseSettings(budget_per_m2=budget, cell_m=CELL_M, current_a=CURRENT_A, parked_m=PARKED)
+    dose = Dose(info, settings, None)
+    today = datetime(2026, 1, 2, tzinfo=UTC)
+    return Proofs(bench.chain, 2.0, folder / "proof.json", lambda: today, ParkedBeam(dose, dict)), dose
+
+
+def seconds_at_the_parked_probe(dose: Dose) -> float:
+    with dose.reading() as there:
+        here = float(there.read(30, 40, (1, 1))[0, 0])
+        assert there.electrons == pytest.approx(here), "and nowhere else"
+    return here / PER_S
+
+
+def test_a_proof_charges_the_place_under_the_parked_probe_for_as_long_as_it_took(tmp_path: Path) -> None:
+    bench = Bench()
+    proofs, dose = charged(bench, tmp_path, budget_s=10.0)
+    began_s = bench.now_s
+    told = proofs.prove()
+    assert told.beam == "open"
+    assert 0.0 < told.open_s <= seconds_at_the_parked_probe(dose) + 1e-12
+    assert seconds_at_the_parked_probe(dose) == pytest.approx(bench.now_s - began_s)
+    proofs.prove()
+    assert seconds_at_the_parked_probe(dose) == pytest.approx(bench.now_s - began_s)
+
+
+def test_a_place_without_room_for_the_longest_proof_is_proved_in_the_dark(tmp_path: Path) -> None:
+    bench = Bench()
+    proofs, dose = charged(bench, tmp_path, budget_s=0.9 * MOST_OPEN_S)
+    told = proofs.prove()
+    assert (told.passed, told.beam, told.open_s, bench.line.opened) == (True, "dark", 0.0, 0)
+    assert seconds_at_the_parked_probe(dose) == 0.0
+
+
+def test_a_beam_that_did_not_go_dark_stays_charged_in_full(tmp_path: Path) -> None:
+    bench = Bench()
+    proofs, dose = charged(bench, tmp_path, budget_s=10.0)
+    bench.line.sticks = True
+    with pytest.raises(ProofFailed):
+        proofs.prove()
+    assert bench.line.is_open()
+    assert seconds_at_the_parked_probe(dose) == pytest.approx(MOST_OPEN_S)
+    dose.exchange("another", "2026-01-02")
+    assert seconds_at_the_parked_probe(dose) == 0.0, "nothing is held to be still running"
+
+
+def test_an_instrument_that_is_stopped_is_not_charged_for_a_proof_that_was_not_made(tmp_path: Path) -> None:
+    bench = Bench()
+    proofs, dose = charged(bench, tmp_path, budget_s=10.0)
+    bench.guard.hear({"word": "stop"}, bench.now_s)
+    with pytest.raises(NotArmed):
+        proofs.prove()
+    assert seconds_at_the_parked_probe(dose) == pytest.approx(0.0, abs=1e-9)

@@ -41,7 +41,7 @@ def test_a_client_that_is_next_gets_the_lease_of_one_that_fell_silent_and_its_sc
     bench.desk.beat()
     assert bench.guard.said == ["begin", "halt"]
     assert holder(bench) == "bob"
-    assert bench.driver.told == [("forget", {"receiver": "ada"})]
+    assert bench.driver.told == [("lapse", {"receiver": "ada"})]
     assert [(line["before"], line["holder"]) for line in lines(bench, "lease")] == [(None, "ada"), ("ada", "bob")]
 
 
@@ -120,21 +120,21 @@ def test_a_scan_goes_on_when_its_lease_is_handed_over(bench: Bench) -> None:
     assert bench.guard.said[-1] == "halt", "bob fell silent"
 
 
-def test_frames_of_who_handed_over_are_dropped_when_a_third_takes_it(bench: Bench) -> None:
+def test_frames_of_who_handed_over_lapse_when_a_third_takes_it(bench: Bench) -> None:
     bench.ask("lease", "ada")
     bench.ask("lease", "bob", wait=True)
     bench.ask("hand_over", "ada", to="bob")
     bench.ask("release", "bob")
-    assert bench.driver.told == [("forget", {"receiver": "bob"})]
+    assert bench.driver.told == [("lapse", {"receiver": "bob"})]
     bench.ask("lease", "eve")
-    assert bench.driver.told[1:] == [("forget", {"receiver": "ada"})]
+    assert bench.driver.told[1:] == [("lapse", {"receiver": "ada"})]
 
 
 def test_a_former_holder_that_is_done_gives_its_frames_up(bench: Bench) -> None:
     bench.ask("lease", "ada")
     bench.ask("break_glass", "bob", reason="mine")
     bench.ask("release", "ada")
-    assert bench.driver.told == [("forget", {"receiver": "ada"})]
+    assert bench.driver.told == [("lapse", {"receiver": "ada"})]
     assert holder(bench) == "bob"
 
 

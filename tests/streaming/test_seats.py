@@ -61,6 +61,12 @@ class Disk:
     def has_room(self, size_bytes: int) -> bool:
         return len(self.batches) < self.bound
 
+    def begin(self, scan: Scan) -> None:
+        return
+
+    def end(self, scan_id: str) -> None:
+        return
+
     def put(self, message: Batch) -> bool:
         if not self.calm and self.rng.random() < 0.1:
             self.refused, self.fault = self.refused + 1, "full"

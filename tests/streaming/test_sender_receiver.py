@@ -11,6 +11,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from beamloop.core import (
     UnknownName,
 )
 from beamloop.streaming import Receiver, Sender, collect
-from beamloop.streaming.channel import Outflow
+from beamloop.streaming.flow import Outflow
 
 from .traffic import WAIT_S, after, batches_of, frames_of, scan_of, send_batches, send_scan, until, whole
 
@@ -229,7 +230,7 @@ def test_at_the_bound_send_waits_until_it_is_told_to_give_up() -> None:
         assert _outflow(sender).retained_bytes <= 20_000 + 1024
 
 
-def test_forget_wakes_a_waiting_sender_and_frees_its_memory() -> None:
+def test_the_end_of_a_lease_wakes_a_waiting_sender_and_what_was_given_is_there_for_its_return() -> None:
     scan = scan_of(n=1000)
     with Sender(retention_bytes=20_000) as sender:
         sender.begin(scan)
@@ -245,27 +246,70 @@ def test_forget_wakes_a_waiting_sender_and_frees_its_memory() -> None:
         thread = threading.Thread(target=push)
         thread.start()
         until(lambda: _outflow(sender).retained_bytes > 15_000)
-        sender.forget("edge")
+        sender.lapse("edge")
         thread.join(WAIT_S)
         assert len(failures) == 1
-        assert "was forgotten" in failures[0]
-        assert _outflow(sender).retained_bytes == 0
-        sender.end(ScanEnd(scan_id="a", status="failed", n_frames=0))
-        sender.forget("nobody")
+        assert "the lease of 'edge'" in failures[0]
+        given = 4 * (_outflow(sender).offered - 1)
+        sender.end(ScanEnd(scan_id="a", status="stopped", n_frames=given))
+        sender.lapse("nobody")
+        with Receiver(sender.endpoint, "edge") as receiver:
+            incoming = receiver.scan("a", WAIT_S)
+            seen = collect(incoming, WAIT_S, allow_incomplete=True)
+            assert (incoming.taken, incoming.lost) == (given, 0)
+            np.testing.assert_array_equal(seen.data[:given], frames_of(scan)[:given])
 
 
-def test_a_connected_receiver_that_was_forgotten_is_told_and_gets_the_next_scan() -> None:
+def test_a_recorder_that_stays_connected_gets_the_rest_of_its_scan_after_its_lease() -> None:
     with Sender() as sender, Receiver(sender.endpoint, "edge", credit=2) as receiver:
-        sender.begin(scan_of("a"))
-        for batch in batches_of(scan_of("a")):
-            sender.send(batch)
+        send_scan(sender, scan_of("a"))
         incoming = receiver.scan("a", WAIT_S)
-        sender.forget("edge")
-        with pytest.raises(ChannelClosed, match="restarted or forgot"):
-            for _ in incoming.batches(WAIT_S):
-                pass
+        sender.lapse("edge")
+        np.testing.assert_array_equal(collect(incoming, WAIT_S).data, frames_of(scan_of("a")))
+        incoming.stored()
         send_scan(sender, scan_of("b"))
         np.testing.assert_array_equal(collect(receiver.scan("b", WAIT_S), WAIT_S).data, frames_of(scan_of("b")))
+
+
+@pytest.mark.parametrize(("n", "disk_bytes", "whole_ones"), [(100, 0, 2), (400, 200_000, 1)])
+def test_of_former_recorders_the_oldest_are_told_what_they_lack_and_memory_and_disk_stay_bounded(
+    n: int, disk_bytes: int, whole_ones: int, tmp_path: Path
+) -> None:
+    names = [f"edge-{i}" for i in range(4)]
+    with Sender(retention_bytes=100_000, spill_bytes=disk_bytes, spill_folder=tmp_path) as sender:
+        for name in names:
+            send_scan(sender, scan_of(name, n, name), size=20)
+            sender.lapse(name)
+            kept = sender.statistics().receivers.values()
+            assert sum(one.retained_bytes for one in kept) <= 2 * 100_000
+            on_disk = sum(one.spilled_bytes for one in kept)
+            assert on_disk == sum(path.stat().st_size for path in tmp_path.glob("*.spill")) <= 2 * disk_bytes
+        lacks = []
+        for name in names:
+            with Receiver(sender.endpoint, name) as receiver:
+                incoming = receiver.scan(name, WAIT_S)
+                for batch in incoming.batches(WAIT_S):
+                    np.testing.assert_array_equal(batch.frames, frames_of(incoming.header)[batch.indices])
+                assert incoming.taken + incoming.lost == n, "a frame vanished without a word"
+                assert len(incoming.lost_frames) == incoming.lost, "a loss does not say which frames"
+                lacks.append(incoming.lack())
+        assert lacks[-whole_ones:] == [""] * whole_ones
+        assert all(lack.startswith(f"lacks {n} of {n} frames: 0-{n - 1} (") for lack in lacks[:-whole_ones])
+
+
+def test_a_recorder_that_took_frames_before_they_were_let_go_is_told_only_of_the_others() -> None:
+    with Sender(retention_bytes=100_000) as sender, Receiver(sender.endpoint, "edge", credit=3) as receiver:
+        send_scan(sender, scan_of(n=100), size=20)
+        incoming = receiver.scan("a", WAIT_S)
+        until(lambda: incoming.arrivals.waiting == 3)
+        sender.lapse("edge")
+        for name in ("one", "two"):
+            send_scan(sender, scan_of(name, 100, name), size=20)
+            sender.lapse(name)
+        for _ in incoming.batches(WAIT_S):
+            pass
+        assert incoming.lost_frames.pairs() == ((60, 99),)
+        assert np.flatnonzero(incoming.valid).tolist() == list(range(60))
 
 
 def test_a_restarted_sender_is_found_again_and_the_broken_scan_says_so() -> None:
@@ -282,6 +326,103 @@ def test_a_restarted_sender_is_found_again_and_the_broken_scan_says_so() -> None
         with pytest.raises(ChannelClosed, match="the rest of scan 'a' will not come"):
             next(batches)
         np.testing.assert_array_equal(collect(receiver.scan("b", WAIT_S), WAIT_S).data, frames_of(scan_of("b")))
+
+
+DYING = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from traffic import batches_of, scan_of
+from beamloop.streaming import Sender
+sender = Sender(retention_bytes=20_000, spill_bytes=1 << 20, spill_folder=Path(sys.argv[1]))
+for name in ("edge", "desk"):
+    scan = scan_of(name, 200, name)
+    sender.begin(scan)
+    for batch in batches_of(scan):
+        if batch.indices[0] < 120:
+            sender.send(batch)
+print(sender.endpoint, flush=True)
+time.sleep(60)
+"""
+
+
+def _dead(folder: Path, *meanwhile: Callable[[str], None]) -> None:
+    """Send two scans from a process of its own, and kill it when it has given 120 frames of each."""
+    command = [sys.executable, "-c", DYING, str(folder), str(Path(__file__).parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        endpoint = child.stdout.readline().strip()
+        for act in meanwhile:
+            act(endpoint)
+        child.kill()
+
+
+def test_what_a_killed_sender_had_on_disk_comes_from_the_next_and_the_rest_is_named(tmp_path: Path) -> None:
+    _dead(tmp_path)
+    for _ in range(2):
+        # The first of them offers and ends, as if it were killed as well.
+        sender = Sender(retention_bytes=20_000, spill_bytes=1 << 20, spill_folder=tmp_path)
+        for name in ("edge", "desk"):
+            with Receiver(sender.endpoint, name) as receiver:
+                incoming = receiver.scan(name, WAIT_S)
+                seen = collect(incoming, WAIT_S, allow_incomplete=True)
+                there = np.flatnonzero(incoming.valid)
+                assert 50 < len(there) < 120
+                assert there.tolist() == list(range(there[0], 120))
+                np.testing.assert_array_equal(seen.data[there], frames_of(incoming.header)[there])
+                assert incoming.lack().startswith(f"lacks {200 - len(there)} of 200 frames: 0-{there[0] - 1}, 120-199")
+                assert incoming.end is not None
+                assert (incoming.end.status, incoming.end.n_frames) == ("failed", len(there))
+                assert f"died with {len(there)} of its frames on the disk" in incoming.end.reason
+        sender.close()
+    with Sender(spill_bytes=1 << 20, spill_folder=tmp_path) as sender:
+        for name in ("edge", "desk"):
+            with Receiver(sender.endpoint, name) as receiver:
+                incoming = receiver.scan(name, WAIT_S)
+                collect(incoming, WAIT_S, allow_incomplete=True)
+                incoming.stored()
+                until(lambda name=name: sender.statistics().receivers[name].retained == 0)
+    assert list(tmp_path.glob("*.spill")) == []
+
+
+def test_what_was_stored_before_the_sender_died_does_not_come_again(tmp_path: Path) -> None:
+    stored: list[int] = []
+
+    def store_some(endpoint: str) -> None:
+        with Receiver(endpoint, "edge") as receiver:
+            incoming = receiver.scan("edge", WAIT_S)
+            for batch in incoming.batches(WAIT_S):
+                stored.extend(batch.indices.tolist())
+                incoming.stored()
+                if len(stored) == 80:
+                    break
+
+        def is_released() -> bool:
+            with Receiver(endpoint, "edge") as receiver:
+                return next(receiver.scan("edge", WAIT_S).batches(WAIT_S)).indices[0] == 80
+
+        until(is_released)
+
+    _dead(tmp_path, store_some)
+    with (
+        Sender(retention_bytes=20_000, spill_bytes=1 << 20, spill_folder=tmp_path) as sender,
+        Receiver(sender.endpoint, "edge") as receiver,
+    ):
+        incoming = receiver.scan("edge", WAIT_S)
+        collect(incoming, WAIT_S, allow_incomplete=True)
+        assert stored + np.flatnonzero(incoming.valid).tolist() == list(range(120))
+
+
+def test_a_scan_that_nobody_asked_for_does_not_lie_in_the_way_of_the_next() -> None:
+    with Sender() as sender:
+        for name in ("old", "asked", "new"):
+            send_scan(sender, scan_of(name))
+        with Receiver(sender.endpoint, "edge", credit=2) as receiver:
+            found = receiver.scan("asked", WAIT_S, lambda scan: scan.scan_id == "old")
+            np.testing.assert_array_equal(collect(found, WAIT_S).data, frames_of(scan_of("asked")))
+            found.stored()
+            new = receiver.scan("new", WAIT_S, lambda scan: True)
+            np.testing.assert_array_equal(collect(new, WAIT_S).data, frames_of(scan_of("new")))
 
 
 def _shut(end: socket.socket) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beamloop.core import FrameBatch, StorageFailed
+from beamloop.core import Axis, FrameBatch, Scan, StorageFailed
 from beamloop.streaming import spill
 from beamloop.streaming.loss import Loss
-from beamloop.streaming.retention import OVERHEAD_BYTES, Retention, weight_bytes
-from beamloop.streaming.spill import RETRY_S, Spill, put_aside, spilled
+from beamloop.streaming.retention import Retention, weight_bytes
+from beamloop.streaming.spill import RETRY_S, Spill, found_in
 from beamloop.streaming.wire import Batch, Lost
 
 FRAME_BYTES = 1000
@@ -24,6 +24,13 @@ FRAME_BYTES = 1000
 def _batch(seq: int, n: int = 3, dtype: str = ">u2") -> Batch:
     frames = np.random.default_rng(seq).integers(0, 100, (n, FRAME_BYTES // np.dtype(dtype).itemsize)).astype(dtype)
     return Batch(seq, FrameBatch(f"s{seq % 2}", np.arange(seq, seq + n), np.full((n, 2), seq * 1e-9), frames))
+
+
+def _scan(scan_id: str) -> Scan:
+    return Scan(
+        scan_id=scan_id, measurement_id="m", receiver="edge", detector="camera", dtype=">u2", dwell_s=1e-3,
+        scan_axes=(Axis(name="index", size=99),), frame_axes=(Axis(name="x", size=FRAME_BYTES // 2),),
+    )  # fmt: skip
 
 
 def _same(got: object, sent: Batch) -> bool:
@@ -93,7 +100,7 @@ def test_every_flipped_byte_is_noticed_and_told_as_a_loss(tmp_path: Path) -> Non
         damaged = bytearray(whole)
         damaged[place] ^= 0x10
         file.write_bytes(damaged)
-        assert store.get(2) == Loss("s0", 3)
+        assert store.get(2) == Loss("s0", 3, ((2, 4),))
         assert _same(store.get(1), _batch(1))
         assert _same(store.get(3), _batch(3))
     store.clear()
@@ -210,9 +217,9 @@ def test_what_is_damaged_on_the_disk_becomes_a_loss_that_is_retained(tmp_path: P
         retention.keep(_batch(seq))
     (file,) = _files(tmp_path)
     file.write_bytes(bytes(file.stat().st_size))
-    assert retention.message(2) == Lost(2, Loss("s0", 3))
-    assert retention.message(2) == Lost(2, Loss("s0", 3))
-    assert (len(retention), retention.spilled, retention.held_bytes) == (3, 1, weight + OVERHEAD_BYTES)
+    lost = Lost(2, Loss("s0", 3, ((2, 4),)))
+    assert [retention.message(2), retention.message(2)] == [lost, lost]
+    assert (len(retention), retention.spilled, retention.held_bytes) == (3, 1, weight + weight_bytes(lost))
     retention.clear()
 
 
@@ -235,10 +242,12 @@ CHILD = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from beamloop.core import FrameBatch
+from beamloop.core import Axis, FrameBatch, Scan
 from beamloop.streaming.spill import Spill
 from beamloop.streaming.wire import Batch
 store = Spill(Path(sys.argv[1]), "a", 1 << 24)
+store.begin(Scan(scan_id="s", measurement_id="m", receiver="edge", detector="camera", dtype=">u2", dwell_s=1e-3,
+    scan_axes=(Axis(name="index", size=9),), frame_axes=(Axis(name="x", size=50),)))
 seq = 0
 while True:
     seq += 1
@@ -247,7 +256,7 @@ while True:
 """
 
 
-def test_files_of_a_killed_process_are_put_aside_and_hold_every_batch_it_had_put(tmp_path: Path) -> None:
+def test_files_of_a_killed_process_hold_every_batch_that_it_had_put(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         for line in child.stdout:
@@ -256,13 +265,53 @@ def test_files_of_a_killed_process_are_put_aside_and_hold_every_batch_it_had_put
         child.kill()
         rest = child.stdout.read().split()
     put = int(rest[-1]) if rest else 200
-    (left,) = put_aside(tmp_path)
-    found = list(spilled(left))
-    assert len(found) >= put
-    assert all((batch.batch.frames == batch.seq).all() for batch in found)
-    assert [batch.seq for batch in found] == list(range(1, len(found) + 1))
-    assert put_aside(tmp_path) == []
-    # The kill may have left part of one more batch at the end, which goes first.
-    while len(list(spilled(left))) == len(found):
-        left.write_bytes(left.read_bytes()[:-5])
-    assert len(list(spilled(left))) == len(found) - 1
+    (file,) = _files(tmp_path)
+    whole = file.stat().st_size
+    # The kill may have left part of one more batch at the end.
+    for cut in (0, 5):
+        file.write_bytes(file.read_bytes()[: whole - cut])
+        segment, scans, places = found_in(file)
+        assert [scan.receiver for scan in scans.values()] == ["edge"]
+        assert len(places) >= put - (cut > 0)
+        store = Spill(tmp_path, "b", 1 << 24)
+        store.take_up(segment)
+        for number, place in enumerate(places, start=1001):
+            store.hold(number, place)
+        for number, place in enumerate(places, start=1001):
+            found = store.get(number)
+            assert isinstance(found, Batch)
+            assert (found.seq, place.seq, place.loss) == (number, number - 1000, Loss("s", 3, ((0, 2),)))
+            assert (found.batch.frames == number - 1000).all()
+        store.close()
+
+
+def test_what_was_let_go_before_a_kill_is_not_found_after_it(tmp_path: Path) -> None:
+    store = Spill(tmp_path, "a", 1 << 20)
+    store.begin(_scan("s0"))
+    for seq in (2, 4, 6, 8):
+        store.put(_batch(seq))
+    store.drop(4)
+    store.close()
+    (file,) = _files(tmp_path)
+    segment, scans, places = found_in(file)
+    segment.raw.close()
+    assert ([place.seq for place in places], list(scans)) == ([2, 6, 8], ["s0"])
+
+
+def test_every_file_holds_the_header_of_each_of_its_scans_within_the_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spill, "SEGMENT_BYTES", 10_000)
+    store = Spill(tmp_path, "a", 1 << 20)
+    for scan_id in ("s0", "s1"):
+        store.begin(_scan(scan_id))
+    for seq in range(1, 13):
+        store.put(_batch(seq))
+    files = _files(tmp_path)
+    assert len(files) > 2
+    assert store.held_bytes == sum(file.stat().st_size for file in files)
+    for file in files:
+        segment, scans, places = found_in(file)
+        segment.raw.close()
+        assert {place.loss.scan_id for place in places} <= set(scans)
+    store.clear()

@@ -233,8 +233,9 @@ def test_what_is_on_disk_survives_the_receiver(tmp_path: Path) -> None:
             with Receiver(at.endpoint, "edge") as recorder:
                 incoming = recorder.scan("a", WAIT_S)
                 np.testing.assert_array_equal(collect(incoming, WAIT_S).data, frames_of(scan))
-        at.forget("edge")
-        assert list(tmp_path.glob("*.spill")) == []
+        with Receiver(at.endpoint, "edge") as recorder:
+            collect(recorder.scan("a", WAIT_S), WAIT_S, keeps=True)
+            until(lambda: list(tmp_path.glob("*.spill")) == [])
 
 
 def test_a_second_viewer_of_a_name_takes_its_place_and_the_first_is_told() -> None:
@@ -269,15 +270,15 @@ def test_a_viewer_of_a_recorders_name_does_not_take_its_place() -> None:
         assert _sights(viewer, "a")[-1].end == whole(scan)
 
 
-def test_a_forgotten_recorder_leaves_the_viewer_with_the_end() -> None:
+def test_a_recorder_whose_lease_ended_leaves_the_viewer_with_the_end() -> None:
     scan = scan_of(n=40)
     with Sender() as at, Viewer(at.endpoint, "screen") as viewer:
         _there(at, "screen (live)")
         at.begin(scan)
         first, second, *_ = batches_of(scan)
         at.send(first)
-        at.forget("edge")
-        with pytest.raises(ChannelClosed, match="was forgotten"):
+        at.lapse("edge")
+        with pytest.raises(ChannelClosed, match="the lease of 'edge'"):
             at.send(second)
         end = ScanEnd(scan_id="a", status="stopped", n_frames=4, reason="nobody is there")
         at.end(end)

@@ -13,7 +13,7 @@ from beamloop.core import control, key_file
 # What the light installation lacks is made impossible to import.
 LIGHT = """
 import sys
-for name in ("scipy", "h5py", "torch", "matplotlib", "sklearn"):
+for name in ("scipy", "h5py", "torch", "matplotlib", "sklearn", "numba"):
     sys.modules[name] = None
 sys.argv = ["beamloop", *sys.argv[1:]]
 from beamloop.__main__ import main

@@ -47,17 +47,20 @@ class Bench:
         Where it stands.
     witness
         Told everything that really happened.
+    pausable
+        Whether its camera can wait.
     """
 
-    def __init__(self, site: Site, witness: Witness) -> None:
+    def __init__(self, site: Site, witness: Witness, pausable: bool) -> None:
         self._site, self._witness, self._rng = site, witness, witness.world.rng
         self._tilt, self._electrons = 0.0, 0.0
         self._axes: dict[int, tuple[Axis, ...]] = {}
         self.hang_s, self.raises = 0.0, False
+        self._detectors = tuple(d.model_copy(update={"pausable": pausable}) for d in INFO.detectors)
 
     def describe(self) -> InstrumentInfo:
         parameter = INFO.parameters[0].model_copy(update={"value": self._tilt})
-        return INFO.model_copy(update={"parameters": (parameter,)})
+        return INFO.model_copy(update={"parameters": (parameter,), "detectors": self._detectors})
 
     def write(self, values: Mapping[str, float]) -> float:
         self._witness.moved(values["tilt"])

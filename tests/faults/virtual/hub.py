@@ -24,13 +24,14 @@ class Stuck(AssertionError):
 
 
 class Node:
-    """One process: its tasks, its clock, whether it lives and runs."""
+    """One process: its tasks, its clock, whether it lives and runs, and from when to when it was last held up."""
 
     def __init__(self, world: Hub, name: str, offset_s: float = 0.0, drift: float = 0.0) -> None:
         self.world, self.name = world, name
         self._offset_s, self._rate, self.ticks = offset_s, 1.0 + drift, (offset_s, drift)
         self.alive, self.paused = True, False
         self.down_since: float | None = None
+        self.held_up = (float("-inf"), float("-inf"))
         self.tasks: list[Task] = []
         self.at_death: list[Callable[[], None]] = []
         self.lines: list[str] = []
@@ -72,8 +73,8 @@ class Node:
             return
         self.paused = False
         self.world.upheavals += 1
-        if self.alive:
-            self.down_since = None
+        if self.alive and self.down_since is not None:
+            self.held_up, self.down_since = (self.down_since, self.world.now_s), None
         steps, self._backlog = self._backlog, []
         for step, how in steps:
             self.world.after(0.0, self.run, step, *how)

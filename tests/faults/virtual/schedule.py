@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from beamloop.core import BeamloopError
 from beamloop.edge_client.connection.address import Address
 from beamloop.edge_client.connection.guard_line import say
+from beamloop.edge_client.instrument import connect
 
 from .bench import Bench, frame_of
 from .calls import Faces
+from .disk import Disk
 from .hub import Hub, Node, Stuck
 from .installed import installed
 from .links import FAIR, Weather
+from .onlookers import look_on, read_along
 from .scientist import Notebook, scientist
 from .site import PORT, Site
 from .sockets import Net
@@ -41,7 +44,8 @@ QUICK_S = 0.002
 FAULTS = (
     "kill server", "kill guard", "kill driver", "kill client", "pause server", "pause guard", "pause driver",
     "pause client", "clog", "cut", "cable", "swizzle", "hang", "raise", "stop", "blank", "pause", "weather", "rival",
-    "kill all", "leave", "eat", "eat",
+    "kill all", "leave", "eat", "eat", "usurp", "give", "look on", "read along",
+    "fill disk", "fill client",
 )  # fmt: skip
 
 
@@ -55,13 +59,14 @@ class Played:
     faults: list[str]
     virtual_s: float
     steps: int
-    words: dict[str, int] = field(default_factory=dict)
+    others: Counter[str] = field(default_factory=Counter)
 
     def met(self) -> Counter[str]:
         """Return what the clients met: how their requests ended, and how many were asked for again."""
         ends = Counter(outcome.partition(":")[0] for book in self.books for outcome in book.outcomes.values())
         again = sum(len(names) > 1 for book in self.books for names in book.asked.values())
-        return ends + Counter({"asked again": again, "words": self.words["said"], "answers": self.words["answered"]})
+        lost = sum(len(frames) for book in self.books for frames in book.lost.values())
+        return ends + self.others + Counter({"asked again": again, "frames lost": lost})
 
 
 class World:
@@ -77,26 +82,31 @@ class World:
         self.faces = Faces(self.net)
         self.witness = Witness(self.hub, lease_s=1.0)
         self.bench: Bench | None = None
-        self.site = Site(self.hub, self.net, self.faces, self._make_bench)
+        # Bounds that a client whose disk is full for a while will reach, first in memory and then on disk.
+        tight = {"memory_bytes": self.rng.choice((8, 16)) * 1100, "disk_bytes": self.rng.choice((0, 8 * 1500))}
+        self.is_tight = self.rng.random() < 0.5
+        self.pausable = wanted is not None or self.rng.random() < 0.7
+        self.site = Site(self.hub, self.net, self.faces, self._make_bench, {"frames": tight if self.is_tight else {}})
         self.witness.site = self.site
         self.site.at_beam = self.witness.beam_moved
         self.faces.heard, self.faces.answered = self.witness.heard, self.witness.answered
         self.hub.watchers.append(self.witness.look)
         self.books = [Notebook("ada", self._list() if wanted is None else wanted)]
         self.clients: dict[str, Node] = {}
+        self.onlookers: dict[str, Node] = {}
         self.dwell_s = self.rng.choice((0.002, 0.01, 0.05, 0.1))
         self.faults_left = self.rng.choice((1, 2, 4, 8)) if faults is None else faults
         self.done: list[str] = []
         self.is_calm, self.is_brief = False, wanted is None and seed % WHOLE_EVERY != 0
         self.to_eat = 0
         self.faces.eat = self._eaten
-        self.words: dict[str, int] = {"said": 0, "answered": 0}
+        self.others: Counter[str] = Counter()
 
     def _list(self) -> list[int]:
         return [self.rng.choice((0, 0, 1, 3, 12, 60)) for _ in range(self.rng.choice((3, 5, 8)))]
 
     def _make_bench(self, site: Site) -> Bench:
-        self.bench = Bench(site, self.witness)
+        self.bench = Bench(site, self.witness, self.pausable)
         return self.bench
 
     # ---- to begin and to mend
@@ -176,7 +186,17 @@ class World:
         elif verb == "weather":
             self._storm()
         elif verb == "rival":
-            self._rival()
+            self._colleague("bob")
+        elif verb == "usurp":
+            self._colleague("eve", "nobody answers")
+        elif verb == "give":
+            self._give("bob")
+        elif what == "fill disk":
+            self._fill(self.site.disk)
+        elif what == "fill client":
+            self._fill(self.books[0])
+        elif what in ("look on", "read along"):
+            self._onlooker(what)
         elif verb == "eat":
             self.to_eat = self.rng.choice((1, 2, 5))
         elif verb == "leave":
@@ -207,17 +227,55 @@ class World:
         return True
 
     def _storm(self) -> None:
-        rng = self.rng
         for offset in range(3):
-            self.net.way("ada", PORT + offset).weather = Weather(
-                delay_s=(1e-4, rng.choice((1e-3, 0.05, 0.3))), loss=rng.choice((0.0, 0.02, 0.2)),
-                doubling=rng.choice((0.0, 0.1)), disorder=rng.choice((0.0, 0.2)),
-            )  # fmt: skip
+            self.net.way("ada", PORT + offset).weather = self._weather()
 
-    def _rival(self) -> None:
-        if len(self.books) == 1:
-            self.books.append(Notebook("bob", [self.rng.choice((0, 2))]))
+    def _fill(self, disk: Disk | Notebook) -> None:
+        """Let a disk take nothing for a while."""
+        disk.full_since_s = self.hub.now_s
+
+        def mended() -> None:
+            disk.full_since_s = None
+
+        self.hub.after(self._while(), mended)
+
+    def _weather(self) -> Weather:
+        rng = self.rng
+        return Weather(
+            delay_s=(1e-4, rng.choice((1e-3, 0.05, 0.3))), loss=rng.choice((0.0, 0.02, 0.2)),
+            doubling=rng.choice((0.0, 0.1)), disorder=rng.choice((0.0, 0.2)),
+        )  # fmt: skip
+
+    def _colleague(self, name: str, breaks_glass: str = "") -> None:
+        """Let another client come who wants one thing, and asks for the lease or takes it."""
+        wanted = [self.rng.choice((0, 2))]
+        if name not in self.clients:
+            self.books.append(Notebook(name, wanted, breaks_glass=breaks_glass))
             self._client(self.books[-1])
+
+    def _give(self, to: str) -> None:
+        """Let the holder hand the lease to another client, whatever is under way."""
+        self._colleague(to)
+        person = self.hub.node("ada")
+
+        def give() -> None:
+            with suppress(BeamloopError), connect(f"127.0.0.1:{PORT}", name="ada") as instrument:
+                instrument.hand_over(to)
+
+        person.spawn(give)
+
+    def _onlooker(self, what: str) -> None:
+        """Let somebody look on over a line of their own, in weather of its own, which may be cut."""
+        name, work = ("vic", look_on) if what == "look on" else ("rea", read_along)
+        if name in self.onlookers:
+            return
+        node = self.onlookers[name] = self.hub.node(name)
+        link = self.net.way(name, PORT + 1)
+        link.weather = self._weather()
+        if self.rng.random() < 0.5:
+            self.hub.after(self.rng.random(), link.cut, self.rng.random() < 0.5)
+            self.hub.after(1.0 + self._while(), link.heal)
+        node.spawn(lambda: work(name, self.witness, self.others))
 
     def say(self, word: Any, within_s: float = 2.0, answered: Callable[[Any], None] = lambda report: None) -> None:
         """Let a person say a word to the guard, and hold the answer against what is."""
@@ -225,12 +283,12 @@ class World:
         said_s = self.hub.now_s
 
         def speak() -> None:
-            self.words["said"] += 1
+            self.others["words"] += 1
             try:
                 report = say(Address("127.0.0.1", PORT), word, within_s)
             except BeamloopError:
                 return
-            self.words["answered"] += 1
+            self.others["answers"] += 1
             self.witness.stop_confirmed(said_s, report)
             answered(report)
 
@@ -245,6 +303,7 @@ class World:
             for book in self.books:
                 unasked = [number for number in range(len(book.wanted)) if number not in book.asked]
                 book.settled.update(unasked[1:])
+        self.site.disk.full_since_s = self.books[0].full_since_s = None
         self.hub.note("CALM")
         for link in self.net.links.values():
             link.weather = FAIR
@@ -280,11 +339,18 @@ class World:
                 raise Broken(f"{name} was told as done and lacks {set(range(frames)) - set(book.kept[name])}")
 
     def _check_losses(self, book: Notebook, name: str, frames: int) -> None:
-        """What the instrument gave whole comes whole, unless its driver died or another client took over."""
+        """What the instrument gave whole comes whole, also after another held the lease, unless its driver died."""
         scans = self.witness.scan_of[name]
+        lost = book.lost[name]
+        # Wide bounds have room for all that a schedule measures.
+        let_go = self.is_tight and self.witness.was_followed(book.name)
+        if lost and ((self.pausable and not let_go) or lost & set(book.kept[name])):
+            raise Broken(f"{name} lost {lost}; its camera {'can' if self.pausable else 'cannot'} wait")
+        if lost | set(book.kept[name]) == set(range(frames)):
+            return
         told = book.lacks.get(name) or book.outcomes[name]
         is_lost = name in book.lacks or (name in book.missed and "do not come any more" in told)
-        if not is_lost or len(self.books) > 1 or not scans:
+        if not is_lost or not scans or let_go:
             return
         if (
             len(self.witness.frames[scans[0]]) == frames
@@ -339,4 +405,4 @@ def play(
             error.add_note(f"replay: python tests/faults/play.py {seed} --log")
             error.add_note("\n".join(made.hub.log[-60:]))
             raise
-        return Played(seed, made.hub.log, made.books, made.done, made.hub.now_s, made.hub.steps, made.words)
+        return Played(seed, made.hub.log, made.books, made.done, made.hub.now_s, made.hub.steps, made.others)

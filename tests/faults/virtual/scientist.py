@@ -50,6 +50,14 @@ class Notebook:
         What to do: number of frames of each scan, 0 for a move.
     asked
         Names of requests, by the number of the thing.
+    breaks_glass
+        Why the lease is taken from whoever holds it; empty if it is asked for.
+    full_since_s
+        Since when this disk takes nothing, None if it does: what comes waits.
+    scans
+        Scan of each measurement that was begun, as far as it was told.
+    lost
+        Frames of which it was said that they will not come, by measurement.
     dwell_s
         Seconds for each frame of each scan, by its name: a request that is sent again says the same.
     outcomes
@@ -65,6 +73,10 @@ class Notebook:
     name: str
     wanted: list[int]
     asked: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    breaks_glass: str = ""
+    full_since_s: float | None = None
+    scans: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     dwell_s: dict[str, float] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)
     kept: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
@@ -72,7 +84,6 @@ class Notebook:
     lacks: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     silences: Counter[str] = field(default_factory=Counter)
-    given_up: set[str] = field(default_factory=set)
     missed: set[str] = field(default_factory=set)
     settled: set[int] = field(default_factory=set)
     born: int = 0
@@ -100,15 +111,23 @@ def scientist(book: Notebook, dwell_s: Callable[[], float]) -> None:
     book.born += 1
     while not book.is_done:
         try:
-            with connect(f"127.0.0.1:{PORT}", name=book.name) as instrument, instrument.lease("virtual"):
-                # What was begun comes first: frames that nobody reads would hold up those of the next scan.
-                for number in sorted(range(len(book.wanted)), key=lambda number: not book.is_open(number)):
-                    if number not in book.settled:
-                        _do(book, number, instrument, dwell_s)
+            with connect(f"127.0.0.1:{PORT}", name=book.name) as instrument:
+                if book.breaks_glass:
+                    instrument.take_lease("virtual", break_glass=book.breaks_glass)
+                    book.breaks_glass = ""
+                with instrument.lease("virtual"):
+                    _do_all(book, instrument, dwell_s)
         except BeamloopError:
-            # It gave the lease back on the way here, and the server forgets the frames of whoever does.
-            book.given_up |= {names[-1] for names in book.asked.values() if names and names[-1] not in book.outcomes}
             current_task().block(0.2)
+
+
+def _do_all(book: Notebook, instrument: RemoteInstrument, dwell_s: Callable[[], float]) -> None:
+    # As `beamloop resume` does: of what is settled no frame is read any more, and none may wait for that.
+    instrument.settled(book.scans[name] for name in book.outcomes if name in book.scans)
+    # What was begun comes first: frames that nobody reads would hold up those of the next scan.
+    for number in sorted(range(len(book.wanted)), key=lambda number: not book.is_open(number)):
+        if number not in book.settled:
+            _do(book, number, instrument, dwell_s)
 
 
 def _do(book: Notebook, number: int, instrument: RemoteInstrument, dwell_s: Callable[[], float]) -> None:
@@ -154,6 +173,7 @@ def _measure(book: Notebook, name: str, frames: int, instrument: RemoteInstrumen
         return
     plan = PointScan(detector="camera", points=tuple((1e-9 * (i % 900), 0.0) for i in range(frames)), dwell_s=dwell_s)
     incoming = _started(book, name, plan, instrument)
+    book.scans[name] = incoming.header.scan_id
     if incoming.header.measurement_id != name:
         book.wrong.append(f"{name}: got the scan of {incoming.header.measurement_id}")
     waiting: dict[int, int] = {}
@@ -161,10 +181,8 @@ def _measure(book: Notebook, name: str, frames: int, instrument: RemoteInstrumen
         for batch in incoming.batches(30.0):
             waiting |= {int(i): int(f[0]) for i, f in zip(batch.indices, batch.frames, strict=True)}
             if len(waiting) % 3 == 0:
-                _keep(book, name, waiting)
-                incoming.stored()
-        _keep(book, name, waiting)
-        incoming.stored()
+                _keep(book, name, waiting, incoming)
+        _keep(book, name, waiting, incoming)
         if incoming.taken > frames:
             book.wrong.append(f"{name}: {incoming.taken} frames came of {frames}")
         if not _has_all(book, name, frames):
@@ -185,8 +203,7 @@ def _started(book: Notebook, name: str, plan: PointScan, instrument: RemoteInstr
         if "was not announced" not in str(silence):
             raise
         book.silences[name] += 1
-        if name not in book.given_up:
-            book.missed.add(name)
+        book.missed.add(name)
         if book.silences[name] < 2:
             raise
         raise ScanIncomplete(f"it was done, and its frames do not come any more: {silence}") from None
@@ -199,10 +216,14 @@ def _has_all(book: Notebook, name: str, frames: int) -> bool:
     return True
 
 
-def _keep(book: Notebook, name: str, waiting: dict[int, int]) -> None:
+def _keep(book: Notebook, name: str, waiting: dict[int, int], incoming: IncomingScan) -> None:
     current_task().block(0.002)
+    while book.full_since_s is not None:
+        current_task().block(0.05)
     for index, value in waiting.items():
         if index in book.kept[name] and book.kept[name][index] != value:
             book.wrong.append(f"{name}: frame {index} came twice and was not the same")
     book.kept[name] |= waiting
+    book.lost[name].update(i for first, last in incoming.lost_frames.pairs() for i in range(first, last + 1))
     waiting.clear()
+    incoming.stored()

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from beamloop.core import Blanker, DriverFailed, Frozen
+from beamloop.core import Blanker, DriverFailed, Frozen, StorageFailed
 from beamloop.core.registry import BLANKERS, INSTRUMENTS, Group
 from beamloop.instrument_server import driver
 from beamloop.instrument_server.face import Face
@@ -23,6 +23,7 @@ from beamloop.instrument_server.server import serving
 from beamloop.instrument_server.settings import ServerSettings
 
 from .calls import Faces
+from .disk import Disk
 from .hub import Hub, Node, current_node, current_task
 from .installed import REAL
 from .sockets import Net
@@ -114,6 +115,8 @@ class Site:
         Whether the beam is through.
     server, guard, driver
         The processes that run now; None before the first start.
+    disk
+        Where its processes write.
     at_beam
         Told each change of the beam.
     """
@@ -126,6 +129,7 @@ class Site:
             "instrument": {"plugin": "virtual", "blanker": "virtual"}, "lease_s": 1.0, **(settings or {}),
         })  # fmt: skip
         self.folder = Path(tempfile.mkdtemp(prefix="beamloop-world-", dir=_memory()))
+        self.disk = Disk()
         self.beam_is_open = self.is_halted = False
         self.at_beam: Callable[[bool], None] = lambda is_open: None
         self.nodes: dict[str, Node] = {}
@@ -139,6 +143,7 @@ class Site:
         return {
             REAL["child"]: self._child, REAL["free_port"]: lambda *_: PORT, REAL["shown"]: self._shown,
             REAL["find"]: self._find, REAL["hear"]: lambda *_: None, REAL["take_orders"]: self._take_orders,
+            **self.disk.places(),
         }  # fmt: skip
 
     def start(self) -> None:
@@ -154,7 +159,7 @@ class Site:
                 self.is_served = True
                 self._world.note("served")
                 leave.wait()
-        except DriverFailed as failure:
+        except (DriverFailed, StorageFailed) as failure:
             self._world.note(f"not served: {failure}")
         node.exit()
 

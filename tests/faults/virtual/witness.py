@@ -19,6 +19,9 @@ from .site import Site
 GRACE_S = 0.05
 """How much later than its lease the beam may go dark."""
 
+WAKING_S = 0.25
+"""How long a process that was held up with all others may wait for the guard before it blanks in its place."""
+
 SILENCE_S = 1.0
 """Lease of the beam, and longest silence of server, guard or driver."""
 
@@ -51,6 +54,9 @@ class Witness:
         self.held_until = -1.0
         self._held_lately: dict[str, float] = {}
         self._answered: dict[str, str] = {}
+        self._asked_s: dict[str, float] = {}
+        self._lease_words: set[str] = set()
+        self._robbed: dict[str, tuple[str, float]] = {}
         self._stopped_at: float | None = None
         self._nobody_since: float | None = None
         self._nobody_ran = False
@@ -70,6 +76,8 @@ class Witness:
         """Note an acquisition."""
         self.world.note(f"begun {measurement_id} {scan_id}")
         self.exposures[measurement_id] += 1
+        if self._was_full(self._asked_s.get(measurement_id, -1.0)):
+            self._accusation = f"measurement {measurement_id} was begun, and nothing of it could be written down"
         self.scan_of[measurement_id].append(scan_id)
         self.driver_of[scan_id] = self.site.nodes["driver"]
         if self.exposures[measurement_id] > 1:
@@ -85,6 +93,8 @@ class Witness:
     def heard(self, request: dict[str, Any]) -> None:
         """Note a request as it reaches the server."""
         self._remember_holder()
+        if request["verb"] == "acquire":
+            self._asked_s.setdefault(request["arguments"]["measurement_id"], self.world.now_s)
         if request["verb"] == "arm":
             # Whether it was done is known when it is answered, which a death may prevent.
             self._before_arming[request["request_id"]] = self._stopped_at
@@ -96,23 +106,64 @@ class Witness:
         self.world.note(f"answered {client} {verb} {request['request_id']} {reply['status']} {reply['error']}")
         if verb == "arm" and reply["status"] == "refused":
             self._stopped_at = self._before_arming.get(request["request_id"])
+        if verb in ("lease", "renew"):
+            self._tell_the_robbed(client, verb, reply, since_s)
+        if verb == "release" and client == self.holder and reply["error"] == "StorageFailed":
+            # It may have been done all the same, and could not be written down.
+            self.held_until = now
         if reply["status"] != "done":
             return
         if verb in ("set", "acquire", "arm"):
             self._once(request, reply, since_s)
+        if verb in ("lease", "hand_over", "break_glass"):
+            # The server that did it answers the same again, as long as it lives.
+            if request["request_id"] in self._lease_words:
+                return
+            self._lease_words.add(request["request_id"])
         if verb in ("lease", "renew"):
             if self.holder not in (None, client) and now < self.held_until - 2e-3:
                 raise Broken(f"{client} got the lease of {self.holder}, who holds it for {self.held_until - now:.3f} s")
             self.holder, self.held_until = client, now + self._lease_s
             self._remember_holder()
+        if verb in ("hand_over", "break_glass"):
+            self._passed_on(verb, client, request["arguments"])
         if verb == "release" and client == self.holder:
             self._remember_holder()
             self.holder, self.held_until = None, now
+
+    def _passed_on(self, verb: str, client: str, arguments: dict[str, Any]) -> None:
+        """Hold a change of the lease from hand to hand against who held it and the beam."""
+        now = self.world.now_s
+        before = self.holder if now <= self.held_until else None
+        if verb == "hand_over" and (client != self.holder or now > self.held_until + 2e-3):
+            raise Broken(f"{client} handed over the lease, which {self.holder} holds")
+        if verb == "break_glass" and before != client and self.site.beam_is_open:
+            raise Broken(f"{client} took the lease of {before}, and the beam is still open")
+        heir = arguments.get("to", client)
+        if before not in (None, heir):
+            self._robbed[before] = (heir, now)
+        self.held_until = now if verb == "break_glass" else self.held_until
+        self._remember_holder()
+        self.holder, self.held_until = heir, now + self._lease_s
+        self._remember_holder()
+
+    def _tell_the_robbed(self, client: str, verb: str, reply: dict[str, Any], since_s: float) -> None:
+        """Hold the first renewal by who lost the lease to somebody against who that was; they may ask anew instead."""
+        taken_by, taken_s = self._robbed.get(client, ("", 0.0))
+        if not taken_by or since_s <= taken_s:
+            return
+        del self._robbed[client]
+        if verb == "renew" and (reply["error"] != "LeaseTaken" or taken_by not in reply["message"]):
+            raise Broken(f"{taken_by} took the lease of {client}, who was told: {reply}")
 
     def _remember_holder(self) -> None:
         if self.holder is not None:
             self._held_lately[self.holder] = self.held_until
             self.world.upheavals += 1
+
+    def was_followed(self, client: str) -> bool:
+        """Tell whether another held the lease as well, whose frames may crowd out those of this client (`lapsed`)."""
+        return bool(set(self._held_lately) - {client})
 
     def _once(self, request: dict[str, Any], reply: dict[str, Any], since_s: float) -> None:
         name, client = request["request_id"], request["client"]
@@ -121,6 +172,8 @@ class Witness:
                 raise Broken(f"request {name} was answered as {self._answered[name]} and then as {reply['value']}")
             return
         self._answered[name] = repr(reply["value"])
+        if self._was_full(since_s):
+            raise Broken(f"{request['verb']} {name} was done, and nothing of it could be written down")
         # The lease is looked at when the command comes; its answer may be later than the lease.
         if self._held_lately.get(client, -1.0) < since_s - 2e-3:
             raise Broken(f"{request['verb']} of {client} was done without its lease")
@@ -134,6 +187,13 @@ class Witness:
         """Note that a person started the server anew: it knows of no lease, its guard of no stop."""
         self._remember_holder()
         self._stopped_at, self.holder = None, None
+        self._robbed.clear()
+        self._lease_words.clear()
+
+    def _was_full(self, since_s: float) -> bool:
+        """Tell whether the instrument's disk has taken nothing since then."""
+        full_since_s = self.site.disk.full_since_s
+        return full_since_s is not None and full_since_s < since_s
 
     # ---- what a person was told
 
@@ -172,18 +232,22 @@ class Witness:
         if self._nobody_ran:
             # Nothing happened between the last look and now, so nobody ran until now.
             self._nobody_since, self._nobody_ran = now, False
-        # Who wakes up together with others gets the time that anybody has.
+        # Nobody could blank meanwhile. What was said before counts from when it was said, so who wakes up is quick.
         since = -1.0 if self._nobody_since is None else self._nobody_since
         until = max(self._held_lately.values(), default=-1.0)
         guard = site.nodes["guard"]
         if guard.down_since is not None:
             # Nobody else knows sooner that the guard will not blank for them: its own silence counts then.
             until = max(until, guard.down_since + SILENCE_S)
-        self._dark_by_s = max(until, since + SILENCE_S) + GRACE_S
+        else:
+            # One that goes on before that blanks as soon as it runs.
+            since_s, again_s = guard.held_up
+            until = max(until, min(again_s, since_s + SILENCE_S))
+        self._dark_by_s = max(until, since + WAKING_S) + GRACE_S
         self._because = "the lease of the last client ran out"
         for name, node in site.nodes.items():
             if node.down_since is not None:
-                dark_by_s = max(node.down_since, since) + SILENCE_S + GRACE_S
+                dark_by_s = max(node.down_since + SILENCE_S, since + WAKING_S) + GRACE_S
                 if dark_by_s < self._dark_by_s:
                     self._dark_by_s, self._because = dark_by_s, f"the {name} was silent for {SILENCE_S:g} s"
 
