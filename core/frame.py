@@ -81,6 +81,11 @@ class Scan(Frozen):
         """Frames the scan will hold when it is complete."""
         return math.prod(self.scan_shape)
 
+    @property
+    def frame_bytes(self) -> int:
+        """Size of one frame."""
+        return math.prod(self.frame_shape) * np.dtype(self.dtype).itemsize
+
 
 @dataclass(frozen=True, slots=True)
 class FrameBatch:

@@ -1,1 +1,1 @@
-"""Reductions of recorded files: the same as of a live stream, in one pass."""
+"""Reductions of recorded files and of detectors' streams, in one pass."""

@@ -1,4 +1,4 @@
-"""The results of file reductions as an NSID file that says where each comes from.
+"""The results of reductions as an NSID file that says where each comes from.
 
 Everything is written under another name first, so that nobody ever finds half a file.
 """
@@ -32,31 +32,33 @@ Results = Mapping[str, Mapping[str, Signal]]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The file that was reduced, so that it can be known again.
+    """What was reduced, so that it can be known again.
 
     Attributes
     ----------
-    name, nbytes, modified
-        Its name without folders, its size, and when it was last changed (ISO 8601, UTC).
-    sha256
-        Its checksum; empty if it is larger than `HASHED_BYTES`.
+    detector, simulated
+        The detector, and whether its frames are simulated.
+    told
+        Where the frames come from, by names that go into the file: of a file its name without folders, its size, when
+        it was last changed (ISO 8601, UTC), its checksum if it is no larger than `HASHED_BYTES`, and the dataset.
     """
 
-    name: str
-    nbytes: int
-    modified: str
-    sha256: str
+    detector: str
+    simulated: bool
+    told: Mapping[str, str | int]
 
     @classmethod
-    def of(cls, path: Path) -> Source:
-        """Return what tells a file."""
+    def of(cls, path: Path, recorded: RecordedDetector) -> Source:
+        """Return what tells a recorded detector."""
         found = path.stat()
         modified = datetime.fromtimestamp(found.st_mtime, UTC).isoformat(timespec="seconds")
         sha256 = ""
         if found.st_size <= HASHED_BYTES:
             with path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return cls(path.name, found.st_size, modified, sha256)
+        told = {"source_file": path.name, "source_bytes": found.st_size, "source_modified": modified}
+        told |= {"source_sha256": sha256, "source_dataset": recorded.path}
+        return cls(recorded.name, recorded.simulated, told)
 
 
 def kept(results: Results) -> dict[str, Signal]:
@@ -95,9 +97,7 @@ def refuse_existing(paths: Sequence[Path]) -> None:
             raise OutputExists(f"{path} already exists; nothing is written over, choose another name with -o or --plot")
 
 
-def write_results(
-    output: Path, results: Results, wanted: Sequence[Wanted], recorded: RecordedDetector, source: Source
-) -> None:
+def write_results(output: Path, results: Results, wanted: Sequence[Wanted], source: Source) -> None:
     """Write every result as a main dataset of its own, with its provenance.
 
     Raises
@@ -111,9 +111,9 @@ def write_results(
         with h5py.File(beside, "w") as file:
             number = count()
             for name, outputs in results.items():
-                told = _provenance(plain[name], recorded, source)
+                told = _provenance(plain[name], source)
                 for result, signal in kept({name: outputs}).items():
-                    marked = replace(signal, metadata=signal.metadata | _facts(recorded, told))
+                    marked = replace(signal, metadata=signal.metadata | _facts(source, told))
                     write_signal(file, f"Channel_{next(number):03d}", result, marked)
         refuse_existing([output])
         beside.replace(output)
@@ -125,15 +125,13 @@ def write_results(
             beside.unlink(missing_ok=True)
 
 
-def _facts(recorded: RecordedDetector, told: Mapping[str, str | int]) -> dict[str, object]:
-    return {"simulated": recorded.simulated, "detector": recorded.name, "reduced_by": dict(told)}
+def _facts(source: Source, told: Mapping[str, str | int]) -> dict[str, object]:
+    return {"simulated": source.simulated, "detector": source.detector, "reduced_by": dict(told)}
 
 
-def _provenance(one: Wanted, recorded: RecordedDetector, source: Source) -> dict[str, str | int]:
+def _provenance(one: Wanted, source: Source) -> dict[str, str | int]:
     plugin = installed(REDUCTIONS, one.plugin, one.settings)
     return {
-        "source_file": source.name, "source_bytes": source.nbytes, "source_modified": source.modified,
-        "source_sha256": source.sha256, "source_dataset": recorded.path, "asked": one.words, "reduction": plugin.name,
-        "entry": plugin.entry, "version": plugin.version, "settings": json.dumps(plugin.settings),
-        "beamloop_version": __version__,
+        **source.told, "asked": one.words, "reduction": plugin.name, "entry": plugin.entry, "version": plugin.version,
+        "settings": json.dumps(plugin.settings), "beamloop_version": __version__,
     }  # fmt: skip

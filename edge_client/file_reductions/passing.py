@@ -34,7 +34,17 @@ def begin(recorded: RecordedDetector, wanted: Sequence[Wanted]) -> Reducing:
     BeamloopError
         `UnknownName`, `SettingsInvalid` or `FrameShapeWrong`, with how the reduction was spelt.
     """
-    scan = header(recorded)
+    return reducing(header(recorded), wanted)
+
+
+def reducing(scan: Scan, wanted: Sequence[Wanted]) -> Reducing:
+    """Return the growing results of what is wanted of a scan.
+
+    Raises
+    ------
+    BeamloopError
+        As `begin`.
+    """
     return Reducing(scan, {one.name: _fitting(one, scan) for one in wanted})
 
 

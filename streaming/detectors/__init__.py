@@ -1,6 +1,4 @@
-"""Streams of real detectors as scans: Merlin, DECTRIS SIMPLON V1 and V2; emulators have a door of their own."""
+"""Streams of real detectors as scans. Connections are found by name (`beamloop.detectors`), emulators in `emulate`."""
 
-from .dectris_connection import DectrisConnection as DectrisConnection
 from .live_scan import Connection as Connection
 from .live_scan import LiveScan as LiveScan
-from .merlin_connection import MerlinConnection as MerlinConnection

@@ -191,8 +191,7 @@ class LiveScan(Closing):
             self.ended = f"nothing came for {timeout_s:g} s"
 
     def _opened(self, came: list[Came]) -> Iterator[FrameBatch]:
-        size = math.prod(self.header.frame_shape) * np.dtype(self.header.dtype).itemsize
-        together = max(1, BATCH_BYTES // size)
+        together = max(1, BATCH_BYTES // self.header.frame_bytes)
         part: list[Came] = []
         for i, each in enumerate(came):
             part.append(each)

@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 
 from beamloop.core import Axis, RecordingUnreadable, SettingsInvalid, Signal
-from beamloop.streaming.detectors import Connection, DectrisConnection, LiveScan, MerlinConnection
+from beamloop.streaming.detectors import Connection, LiveScan
+from beamloop.streaming.detectors.dectris_connection import DectrisConnection
 from beamloop.streaming.detectors.emulate import DectrisEmulator, Footage, MerlinEmulator, Playing
 from beamloop.streaming.detectors.emulate.dectris_messages import Compression
 from beamloop.streaming.detectors.merlin import message
+from beamloop.streaming.detectors.merlin_connection import MerlinConnection
 from beamloop.streaming.files import open_recording, write_signal
 
 NY, NX, V, U = 4, 5, 16, 24
