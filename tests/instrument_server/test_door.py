@@ -20,7 +20,7 @@ from beamloop.core.control import FACE
 from beamloop.edge_client.connection.address import Address
 from beamloop.edge_client.connection.control_line import ControlLine
 from beamloop.instrument_server import door as bounds
-from beamloop.instrument_server import face, pace
+from beamloop.instrument_server import face
 from beamloop.instrument_server.keys.key_list import KeyList
 from beamloop.instrument_server.keys.making import make_folder
 from beamloop.instrument_server.keys.place import Place
@@ -141,20 +141,6 @@ def test_a_peer_that_trickles_is_left_and_others_are_served_meanwhile(
     assert over.wait(WAIT_S)
     thread.join()
     slow.close()
-
-
-def test_a_key_that_asks_on_many_connections_is_answered_at_one_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "MOST_PER_S", 20.0)
-    monkeypatch.setattr(pace, "BURST", 1)
-    with shown() as address:
-        lines = [ControlLine(address, f"test{number}", WAIT_S) for number in range(3)]
-        began_s = time.monotonic()
-        for number in range(12):
-            assert lines[number % 3].ask("state", {"n": number})["n"] == number
-        # The first two come at once; a busy machine makes the rest later, and nothing makes it sooner.
-        assert time.monotonic() - began_s > 10 / 20.0 - 0.01
-        for line in lines:
-            line.close()
 
 
 def test_a_peer_that_does_not_read_its_replies_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
