@@ -164,12 +164,18 @@ class IncomingScan:
         """
         self._inlet.acknowledge(self.arrivals)
 
-    def lack(self) -> str:
-        """Say in a few words what keeps the scan from being complete; empty if nothing does."""
-        if self.complete:
+    def lack(self, there: NDArray[np.bool_] | None = None) -> str:
+        """Say in a few words what keeps the scan from being complete; empty if nothing does.
+
+        Parameters
+        ----------
+        there
+            Which frames to count, shape (n_frames,), where they are not all that were taken.
+        """
+        if self.complete and there is None:
             return ""
         n = self.header.n_frames
-        missing = np.flatnonzero(~self.valid)
+        missing = np.flatnonzero(~(self.valid if there is None else there))
         frames = (
             f"lacks {len(missing)} of {n} frames: {ranges(missing)}" if len(missing) else f"took {self.taken} of {n}"
         )

@@ -40,11 +40,15 @@ class Served:
             return self.address
         self.down()
         command = [*self._inside, sys.executable, "-m", "beamloop", "serve", self._config, "--port", "0", "--json"]
-        self._process = subprocess.Popen(
-            [*command, "--folder", str(self.folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+        complaints = self.folder.with_name(f"{self.folder.name}.complaints")
+        with complaints.open("w") as file:
+            self._process = subprocess.Popen(
+                [*command, "--folder", str(self.folder)], stdout=subprocess.PIPE, stderr=file, text=True
+            )
         assert self._process.stdout is not None
-        self.address = f"{self._host}:{json.loads(self._process.stdout.readline())['port']}"
+        said = self._process.stdout.readline()
+        assert said, f"the instrument did not start: {complaints.read_text()}"
+        self.address = f"{self._host}:{json.loads(said)['port']}"
         return self.address
 
     def kill(self, victim: str) -> None:

@@ -9,11 +9,12 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from ...core import InstrumentUnreachable, OutputExists, Scan, StorageFailed
-from ...streaming.files import Recorded
+from ...core import InstrumentUnreachable, OutputExists, RecordingUnreadable, Scan, StorageFailed
+from ...streaming.files import Recorded, open_recording
 from ...streaming.files import record as record_scan
 from ...streaming.incoming import IncomingScan
 from ...streaming.reader import Reader
@@ -104,6 +105,16 @@ def _recorded(incoming: IncomingScan, file: Path, instrument: RemoteInstrument, 
             return None
 
 
+def _in(file: Path, scan: Scan) -> NDArray[np.bool_]:
+    """Return which frames are in a file that Ctrl-C left: the last that were taken may not have reached it."""
+    try:
+        with open_recording(file) as there:
+            return there.main.valid.reshape(-1)
+    except RecordingUnreadable:
+        # It was left before it could hold anything.
+        return np.zeros(scan.n_frames, np.bool_)
+
+
 def _told(scan: Scan) -> str:
     frames = f"frames of {' x '.join(map(str, scan.frame_shape))}" if scan.frame_shape else "pixels"
     kind = f"SIMULATED {scan.detector}" if scan.simulated else scan.detector
@@ -111,8 +122,12 @@ def _told(scan: Scan) -> str:
 
 
 def _tell(incoming: IncomingScan, recorded: Recorded | None, file: Path, as_json: bool) -> None:
-    scan, frames = incoming.header, int(incoming.valid.sum())
-    lacks = incoming.lack() if recorded is None else recorded.lacks
+    scan = incoming.header
+    if recorded is None:
+        there = _in(file, scan)
+        frames, lacks = int(there.sum()), incoming.lack(there)
+    else:
+        frames, lacks = recorded.frames, recorded.lacks
     if as_json:
         facts = {
             "output": str(file), "scan": scan.scan_id, "measurement": scan.measurement_id, "detector": scan.detector,

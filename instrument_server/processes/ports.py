@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from contextlib import ExitStack
 
@@ -9,6 +10,12 @@ from ...core import OutputExists
 from ...core.control import FRAMES_OFFSET, GUARD_OFFSET
 
 TRIES = 50
+
+FREE = range(20_000, 32_000)
+"""Where free ports are looked for: below those that operating systems give to connections that leave.
+
+Between this look and the moment when guard and driver listen, a connection of any program could take one of those.
+"""
 
 
 def free_port(wanted: int, host: str = "127.0.0.1") -> int:
@@ -22,8 +29,8 @@ def free_port(wanted: int, host: str = "127.0.0.1") -> int:
     for _ in range(TRIES if wanted == 0 else 1):
         with ExitStack() as taken:
             try:
-                base = _bind(taken, host, wanted)
-                for offset in (FRAMES_OFFSET, GUARD_OFFSET):
+                base = wanted or random.choice(FREE)
+                for offset in (0, FRAMES_OFFSET, GUARD_OFFSET):
                     _bind(taken, host, base + offset)
             except (OSError, OverflowError):
                 continue
@@ -34,8 +41,7 @@ def free_port(wanted: int, host: str = "127.0.0.1") -> int:
     )
 
 
-def _bind(taken: ExitStack, host: str, port: int) -> int:
+def _bind(taken: ExitStack, host: str, port: int) -> None:
     listener = taken.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))
-    return listener.getsockname()[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
@@ -18,10 +19,11 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from beamloop.core import BeamBlanked, OutputExists, Signal, StorageFailed
+from beamloop.core import BeamBlanked, FrameBatch, OutputExists, Signal, StorageFailed
 from beamloop.edge_client import RemoteInstrument, connect
 from beamloop.edge_client.commands.record import INTERRUPTED, record
 from beamloop.streaming.files import open_recording
+from beamloop.streaming.files.scan_file import ScanFile
 from beamloop.streaming.reader import Reader
 
 from ..served import Served
@@ -114,6 +116,28 @@ def test_what_lacks_is_named_when_the_scan_is_stopped_or_was_under_way(slow: Ser
     assert "its end says stopped" in facts["lacks"]
     with open_recording(file) as recording:
         assert recording.main.valid.sum() == facts["frames"]
+
+
+def test_ctrl_c_between_taking_frames_and_writing_them_counts_what_is_in_the_file(
+    simulator: str, seated: threading.Event, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file, add, batches = tmp_path / "scan.h5", ScanFile.add, itertools.count()
+
+    def interrupted(self: ScanFile, batch: FrameBatch) -> None:
+        if next(batches) == 2:
+            raise KeyboardInterrupt
+        add(self, batch)
+
+    monkeypatch.setattr(ScanFile, "add", interrupted)
+    owner = Owner(simulator, 1e-4, seated)
+    told = call(simulator, "-o", str(file), "--json")
+    owner.thread.join(WAIT_S)
+    assert told.exit_code == INTERRUPTED
+    facts = json.loads(told.output)
+    with open_recording(file) as recording:
+        there = int(recording.main.valid.sum())
+    assert 0 < there == facts["frames"]
+    assert f"lacks {256 - there} of 256 frames" in facts["lacks"]
 
 
 def test_ctrl_c_leaves_a_file_of_what_came_until_then(slow: Served, tmp_path: Path) -> None:
