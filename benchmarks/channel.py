@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import zmq
 from ends import WAIT_S, Bare, Line, Load, Ours, Pair, Passage
-from figure import Figure, announce, options
+from figure import Figure, announce, options, spread
 
 from beamloop.edge_client import connect
 from beamloop.edge_client.embedded import embedded
@@ -30,11 +30,6 @@ from beamloop.streaming.files import record
 
 ZEROMQ = f"ZeroMQ {zmq.zmq_version()}"
 KEYS = (Pair.new(), Pair.new())
-
-
-def _spread(values: np.ndarray) -> float:
-    low, middle, high = np.percentile(values, [25, 50, 75])
-    return float((high - low) / middle)
 
 
 def in_turns(lines: tuple[Line, ...], messages: int, rounds: int) -> list[list[Passage]]:
@@ -53,9 +48,9 @@ def beside_bare(name: str, load: Load, quick: bool, goal: float | None, slower: 
     ratios = rates[:, 1] / rates[:, 0]
     theirs, own = np.median(rates, axis=0) / 1e9
     return [
-        Figure(name, float(own), "GB/s", "higher", None, ZEROMQ, float(theirs), len(turns), _spread(rates[:, 1])),
+        Figure(name, float(own), "GB/s", "higher", None, ZEROMQ, float(theirs), len(turns), spread(rates[:, 1])),
         Figure(
-            f"{name}_of_bare", float(np.median(ratios)), "of bare", "higher", goal, n=len(turns), spread=_spread(ratios)
+            f"{name}_of_bare", float(np.median(ratios)), "of bare", "higher", goal, n=len(turns), spread=spread(ratios)
         ),
     ]
 
@@ -103,10 +98,10 @@ def stored(quick: bool, folder: Path) -> list[Figure]:
     own, raw = np.array(turns).T
     middle, peer = float(np.median(own)) / 1e9, float(np.median(raw)) / 1e9
     return [
-        Figure("channel_stored_tcp_64", middle, "GB/s", "higher", None, "raw disk", peer, rounds, _spread(own)),
+        Figure("channel_stored_tcp_64", middle, "GB/s", "higher", None, "raw disk", peer, rounds, spread(own)),
         Figure(
             "channel_stored_of_raw_disk", float(np.median(own / raw)), "of raw disk", "higher", n=rounds,
-            spread=_spread(own / raw),
+            spread=spread(own / raw),
         ),
     ]  # fmt: skip
 
@@ -123,7 +118,7 @@ def minute(name: str, keys: tuple[Pair, Pair] | None, quick: bool, goal: float) 
         wall_s = time.perf_counter() - started
     frames = sum(passage.messages for passage in passages) * load.together
     rates = np.array([passage.rate for passage in passages])
-    return [Figure(name, frames / wall_s, "frames/s", "higher", goal, n=frames, spread=_spread(rates))]
+    return [Figure(name, frames / wall_s, "frames/s", "higher", goal, n=frames, spread=spread(rates))]
 
 
 def batch_cost(quick: bool) -> list[Figure]:
@@ -134,7 +129,7 @@ def batch_cost(quick: bool) -> list[Figure]:
     source = np.array([1e6 * passage.source_cpu_s / passage.messages for passage in passages])
     drain = np.array([1e6 * passage.drain_cpu_s / passage.messages for passage in passages])
     return [
-        Figure(f"batch_cost_{side}", float(np.median(cost)), "us CPU", "lower", 100, n=len(cost), spread=_spread(cost))
+        Figure(f"batch_cost_{side}", float(np.median(cost)), "us CPU", "lower", 100, n=len(cost), spread=spread(cost))
         for side, cost in (("source", source), ("drain", drain))
     ]
 
@@ -149,7 +144,7 @@ def spectrum(quick: bool) -> list[Figure]:
             taken[index] = 1e3 * (time.perf_counter() - started)
     p50, p99 = (float(value) for value in np.percentile(taken, [50, 99]))
     return [
-        Figure("spectrum_request_to_array_p50", p50, "ms", "lower", n=len(taken), spread=_spread(taken)),
+        Figure("spectrum_request_to_array_p50", p50, "ms", "lower", n=len(taken), spread=spread(taken)),
         Figure("spectrum_request_to_array_p99", p99, "ms", "lower", 3.0, n=len(taken)),
     ]
 

@@ -261,9 +261,11 @@ class _OneKey:
         """Nothing changes here."""
 
     def admit_new(self, curve: str) -> str:
+        """As `admit`."""
         return self.admit(curve)
 
     def admit(self, curve: str) -> str:
+        """Return the name of the key; refuse any other."""
         if curve != self._public:
             raise KeyRefused("that key is not the drain's")
         return DRAIN.partition("/")[0]

@@ -9,6 +9,9 @@ import platform
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -50,6 +53,12 @@ class Figure:
         if self.peer is not None and self.peer_value is not None:
             words += f"   {self.peer}: {self.peer_value:.4g}"
         print(words + f"   (n = {self.n})", flush=True)
+
+
+def spread(values: ArrayLike) -> float:
+    """Return the interquartile range over the median."""
+    low, middle, high = np.percentile(values, [25, 50, 75])
+    return float((high - low) / middle)
 
 
 def options(description: str | None) -> argparse.ArgumentParser:

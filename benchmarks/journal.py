@@ -18,7 +18,7 @@ from statistics import median
 
 import h5py
 import numpy as np
-from figure import Figure, announce, options
+from figure import Figure, announce, options, spread
 
 from beamloop.active_learning.loop import Loop
 from beamloop.active_learning.policy import random
@@ -201,12 +201,6 @@ def show_commits(folder: Path, durability: Durability, events: int, times: int, 
         f"journal_commits_{durability}", median(ours), "1/s", "higher", None, "bare table", median(bare), times,
         spread(ours),
     ).show(as_json)  # fmt: skip
-
-
-def spread(values: list[float]) -> float:
-    """Return the interquartile range over the median."""
-    low, middle, high = np.percentile(values, [25, 50, 75])
-    return float((high - low) / middle)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from figure import Figure, announce, options
+from figure import Figure, announce, options, spread
 from numpy.typing import NDArray
 
 from beamloop.core import Axis, FrameBatch, Reduction, Scan
@@ -139,12 +139,6 @@ def libertem(frames: NDArray, masks: NDArray, times: int) -> tuple[str, dict[str
         return None
     told = json.loads(done.stdout.splitlines()[-1])
     return f"LiberTEM {told['version']}", told["rates"]
-
-
-def spread(values: list[float]) -> float:
-    """Return the interquartile range over the median."""
-    low, middle, high = np.percentile(values, [25, 50, 75])
-    return float((high - low) / middle)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from beamloop.core.control import FACE
 from beamloop.edge_client.connection.address import Address
 from beamloop.edge_client.connection.control_line import ControlLine
 from beamloop.instrument_server import door as bounds
-from beamloop.instrument_server import face
+from beamloop.instrument_server import face, pace
 from beamloop.instrument_server.keys.key_list import KeyList
 from beamloop.instrument_server.keys.making import make_folder
 from beamloop.instrument_server.keys.place import Place
@@ -141,6 +141,32 @@ def test_a_peer_that_trickles_is_left_and_others_are_served_meanwhile(
     assert over.wait(WAIT_S)
     thread.join()
     slow.close()
+
+
+def test_a_key_that_asks_on_many_connections_is_answered_at_one_pace_and_without_keys_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pace, "MOST_PER_S", 20.0)
+    monkeypatch.setattr(pace, "BURST", 1)
+    waits: list[float] = []
+    wait = pace.Pace.wait
+    monkeypatch.setattr(pace.Pace, "wait", lambda self, key: (waits.append(time.monotonic()), wait(self, key)))
+    place = Place(tmp_path / "keys")
+    make_folder(place)
+    key = new_key(place, "ada", "operator", 1.0, tmp_path)
+    with shown(KeyList(place)) as keyed, shown() as plain:
+        lines = [ControlLine(keyed, f"ada/test{number}", WAIT_S, key) for number in range(3)]
+        began_s = time.monotonic()
+        for number in range(12):
+            assert lines[number % 3].ask("state", {"n": number})["n"] == number
+        # The first two come at once; a busy machine makes the rest later, and nothing makes it sooner.
+        assert time.monotonic() - began_s > 10 / 20.0 - 0.01
+        paced = len(waits)
+        open_to_all = ControlLine(plain, "test", WAIT_S)
+        assert open_to_all.ask("state", {"n": 1})["n"] == 1
+        assert len(waits) == paced
+        for line in [*lines, open_to_all]:
+            line.close()
 
 
 def test_a_peer_that_does_not_read_its_replies_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,9 @@ import json
 import re
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 
-from ....core.closing import Closing
-from .playing import refused_port
+from .command_port import CommandPort
 
 API = "1.8.0"
 LONGEST_BODY = 1 << 16
@@ -40,7 +39,7 @@ class Refused(Exception):
         self.status = status
 
 
-class Simplon(Closing):
+class Simplon(CommandPort):
     """The state behind the interface, and the interface; any thread may call any method.
 
     Parameters
@@ -64,7 +63,6 @@ class Simplon(Closing):
         self.number = 0
         self._values = {"detector": dict(detector), "stream": dict(stream)}
         self._lock = Lock()
-        self._server: ThreadingHTTPServer | None = None
 
     def listen(self, host: str, port: int) -> int:
         """Begin to listen; return the port.
@@ -74,25 +72,7 @@ class Simplon(Closing):
         SettingsInvalid
             If the port cannot be had.
         """
-        simplon = self
-
-        class Client(_Client):
-            state = simplon
-
-        try:
-            self._server = ThreadingHTTPServer((host, port), Client)
-        except OSError as error:
-            raise refused_port("the detector's REST interface", host, port, error) from None
-        self._server.daemon_threads, self._server.block_on_close = True, False
-        Thread(target=self._server.serve_forever, args=(0.1,), name="simplon", daemon=True).start()
-        return self._server.server_address[1]
-
-    def close(self) -> None:
-        """Stop listening; may be called twice."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.shutdown()
-            server.server_close()
+        return self.serve("the detector's REST interface", lambda address: _Server(address, self), host, port)
 
     def config(self, part: str) -> Values:
         """Return the configuration of `detector` or `stream` as it is now."""
@@ -171,8 +151,16 @@ def _fitting(name: str, body: bytes) -> object:
     return value
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], state: Simplon) -> None:
+        self.state = state
+        super().__init__(address, _Client)
+
+
 class _Client(BaseHTTPRequestHandler):
-    state: Simplon
     timeout = SILENT_S
     protocol_version = "HTTP/1.1"
 
@@ -193,7 +181,8 @@ class _Client(BaseHTTPRequestHandler):
             if not length.isdecimal() or int(length) > LONGEST_BODY:
                 self.close_connection = True
                 raise Refused(413, f"a body has {LONGEST_BODY} bytes at most")
-            status, told = 200, self.state.answer(method, self.path, self.rfile.read(int(length)))
+            assert isinstance(self.server, _Server)
+            status, told = 200, self.server.state.answer(method, self.path, self.rfile.read(int(length)))
         except Refused as refused:
             status, told = refused.status, {"error": str(refused)}
         body = json.dumps(told).encode()

@@ -10,11 +10,10 @@ import math
 import socketserver
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 
-from ....core.closing import Closing
 from ..merlin import PREFIX, PREFIX_BYTES, message
-from .playing import refused_port
+from .command_port import CommandPort
 
 DONE, BUSY, UNKNOWN, OUT_OF_RANGE = 0, 1, 2, 3
 SOFT_TRIGGER = 5
@@ -44,7 +43,7 @@ class Asked:
     shutter_s: float
 
 
-class MerlinControl(Closing):
+class MerlinControl(CommandPort):
     """The state behind a command port, and the port; any thread may call any method.
 
     Parameters
@@ -65,7 +64,6 @@ class MerlinControl(Closing):
         self.is_busy = False
         self._values = dict(values)
         self._lock = Lock()
-        self._server: _Server | None = None
 
     def listen(self, host: str, port: int) -> int:
         """Begin to listen; return the port.
@@ -75,20 +73,7 @@ class MerlinControl(Closing):
         SettingsInvalid
             If the port cannot be had.
         """
-        try:
-            self._server = _Server((host, port), _Client)
-        except OSError as error:
-            raise refused_port("Merlin's command port", host, port, error) from None
-        self._server.control = self
-        Thread(target=self._server.serve_forever, args=(0.1,), name="merlin-control", daemon=True).start()
-        return self._server.server_address[1]
-
-    def close(self) -> None:
-        """Stop listening; may be called twice."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.shutdown()
-            server.server_close()
+        return self.serve("Merlin's command port", lambda address: _Server(address, self), host, port)
 
     def asked(self) -> Asked:
         """Return what the next acquisition is to be."""
@@ -154,7 +139,10 @@ class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
-    control: MerlinControl
+
+    def __init__(self, address: tuple[str, int], control: MerlinControl) -> None:
+        self.control = control
+        super().__init__(address, _Client)
 
 
 class _Client(socketserver.StreamRequestHandler):

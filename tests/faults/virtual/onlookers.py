@@ -7,10 +7,12 @@ scan against what the instrument gave, as soon as the scan has ended.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from typing import TypeVar
 
 from beamloop.core import BeamloopError, InstrumentUnreachable
 from beamloop.core.frame import FrameBatch, Scan, ScanEnd
-from beamloop.edge_client.instrument import connect
+from beamloop.edge_client.instrument import RemoteInstrument, connect
 from beamloop.streaming.incoming import IncomingScan
 from beamloop.streaming.reader import Reader
 from beamloop.streaming.viewer import Viewer
@@ -21,26 +23,25 @@ from .site import PORT
 from .witness import Broken, Witness
 
 PATIENCE_S = 5.0
+T = TypeVar("T", Viewer, Reader)
 
 
 def look_on(name: str, witness: Witness, met: Counter[str]) -> None:
     """Look at whatever is measured, newest first, for as long as the world lasts."""
-    while True:
-        try:
-            with connect(f"127.0.0.1:{PORT}", name=name) as instrument, instrument.watch() as viewer:
-                while True:
-                    _see(viewer, witness, met)
-        except BeamloopError:
-            current_task().block(0.2)
+    _again_and_again(name, RemoteInstrument.watch, lambda viewer: _see(viewer, witness, met))
 
 
 def read_along(name: str, witness: Witness, met: Counter[str]) -> None:
     """Read whatever is measured, every frame, for as long as the world lasts."""
+    _again_and_again(name, RemoteInstrument.read_along, lambda reader: _read(reader, witness, met))
+
+
+def _again_and_again(name: str, sit_down: Callable[[RemoteInstrument], T], take: Callable[[T], None]) -> None:
     while True:
         try:
-            with connect(f"127.0.0.1:{PORT}", name=name) as instrument, instrument.read_along() as reader:
+            with connect(f"127.0.0.1:{PORT}", name=name) as instrument, sit_down(instrument) as seat:
                 while True:
-                    _read(reader, witness, met)
+                    take(seat)
         except BeamloopError:
             current_task().block(0.2)
 
