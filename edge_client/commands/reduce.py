@@ -106,6 +106,10 @@ def reduce(
         waiting = Waiting(wait, patience, shape, None if step is None else step * 1e-9)
         _live(source, asked, waiting, target, picture, console, as_json)
     else:
+        if scan is not None or step is not None:
+            raise SettingsInvalid(
+                f"--scan and --step are for streams; {file} tells its own scan. A stream is spelt merlin://HOST:PORT"
+            )
         _recorded(file, detector, asked, target, picture, console, as_json)
 
 

@@ -17,9 +17,10 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from beamloop.core import Axis, InstrumentUnreachable, OutputExists, SettingsInvalid, Signal, UnknownName
+from beamloop.core import Axis, FrameBatch, InstrumentUnreachable, OutputExists, SettingsInvalid, Signal, UnknownName
 from beamloop.edge_client.commands.reduce import reduce
 from beamloop.streaming.files import open_recording, write_signal
+from beamloop.streaming.reduce import Reducing
 
 REDUCTIONS = ("--sum", "--com", "--moments", "--virtual-detector", "ring=ring:2,7px")
 
@@ -98,6 +99,26 @@ def test_frames_that_never_come_are_told_and_leave_with_status_1(tmp_path: Path)
         np.testing.assert_array_equal(opened.detector("sum").valid, valid)
 
 
+def test_ctrl_c_writes_what_came_until_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add, taken = Reducing.add, []
+
+    def interrupted(self: Reducing, batch: FrameBatch) -> None:
+        if len(taken) > 2:
+            raise KeyboardInterrupt
+        add(self, batch)
+        taken.extend(batch.indices)
+
+    monkeypatch.setattr(Reducing, "add", interrupted)
+    with emulated("merlin", recording(tmp_path), "--rate", "40") as port:
+        done = call(f"merlin://127.0.0.1:{port}", "--sum", "--scan", "6x5", "-o", tmp_path / "live.h5")
+    assert done.exit_code == 130, done.output
+    assert "(Ctrl-C)" in done.output
+    with open_recording(tmp_path / "live.h5") as opened:
+        there = np.flatnonzero(opened.detector("sum").valid)
+    assert 2 < len(there) < 30
+    np.testing.assert_array_equal(there, taken)
+
+
 @pytest.mark.parametrize(
     ("words", "error", "told"),
     [
@@ -111,6 +132,8 @@ def test_frames_that_never_come_are_told_and_leave_with_status_1(tmp_path: Path)
         (("dectris://127.0.0.1:1", "--sum", "--scan", "99999x99999"), SettingsInvalid, "positions at most"),
         (("dectris://127.0.0.1:1", "--sum", "--detector", "t"), SettingsInvalid, "HOST:PORT/CHANNEL"),
         (("merlin://127.0.0.1:1", "--sum", "-o", "missing/out.h5"), SettingsInvalid, "no folder missing"),
+        (("scan.h5", "--sum", "--scan", "4x4"), SettingsInvalid, "are for streams"),
+        (("scan.h5", "--sum", "--step", "2"), SettingsInvalid, "are for streams"),
     ],
 )
 def test_wrong_use_is_told(
