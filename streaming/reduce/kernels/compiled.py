@@ -33,7 +33,10 @@ def compiled(kernel: Callable[P, R]) -> Callable[P, R]:
 
 @contextmanager
 def compilations(tell: Callable[[str], None]) -> Iterator[None]:
-    """Call `tell` with the kernel's name before each compilation inside this context; not where the cache has it."""
+    """Call `tell` with the kernel's name, in words, before it is compiled inside this context; not if the cache has it.
+
+    Parts that numba compiles for it on the way, its own among them, are not told.
+    """
     with event.install_listener("numba:compile", _Told(tell)):
         yield
 
@@ -43,8 +46,9 @@ class _Told(event.Listener):
         self._tell = tell
 
     def on_start(self, event: event.Event) -> None:
-        facts = event.data or {}
-        self._tell(facts["dispatcher"].py_func.__name__)
+        kernel = (event.data or {})["dispatcher"].py_func
+        if kernel.__module__.startswith(__package__):
+            self._tell(kernel.__name__.strip("_").replace("_", " "))
 
     def on_end(self, event: event.Event) -> None:
         """Nothing follows: what was compiled runs."""
