@@ -256,6 +256,8 @@ def test_a_key_that_expires_is_refused_on_connections_that_are_open(keyed: Keyed
     line.ask("state")
     with Receiver(keyed.address.frames, key.name, key=key.frames) as receiver, guard_socket(keyed, key) as guard:
         assert "kind" not in said(guard, "state")
+        # A line that is still being opened would be refused as a new one is.
+        until(lambda: receiver.statistics().channel.session != 0, WAIT_S)
         change_key(keyed.place, key.name, None, 0.0)
         with pytest.raises(KeyRefused, match="expired on"):
             receiver.scan("a", WAIT_S)
